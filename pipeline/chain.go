@@ -1,0 +1,82 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/sira-ai/sira/schemas"
+)
+
+// Chain is the itinerary of every job. Ask steps run in order until one of them
+// answers the job or fails. Settle steps then run in order whatever happened, so
+// that a refused, failed or cached job is priced and audited like any other.
+type Chain struct {
+	Ask, Settle []Step
+}
+
+// Run takes the job through the chain and leaves it with a Response or a
+// Failure. A request whose deadline has passed is not asked but fails with
+// expired. The error that Run returns is not the job's outcome but the
+// gateway's: the job was cut off by ctx or could not be settled, and must not be
+// acknowledged.
+func (c *Chain) Run(ctx context.Context, job *Job) error {
+	if job.Failure == nil {
+		job.Failure = c.ask(ctx, job)
+	}
+	if ctx.Err() != nil && job.Response == nil {
+		return context.Cause(ctx)
+	}
+	job.Completed = time.Now()
+	for _, s := range c.Settle {
+		if err := guard(ctx, s, job); err != nil {
+			return fmt.Errorf("settling in %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+// ask runs the Ask steps and returns why the job has no answer, or nil.
+func (c *Chain) ask(ctx context.Context, job *Job) *schemas.Failure {
+	ctx, cancel := context.WithDeadline(ctx, job.Deadline)
+	defer cancel()
+	if !time.Now().Before(job.Deadline) {
+		return schemas.Fail(schemas.Expired, "the deadline passed before the request was taken up", nil)
+	}
+	for _, s := range c.Ask {
+		err := guard(ctx, s, job)
+		switch {
+		case err == nil && job.Response != nil:
+			return nil
+		case err == nil:
+			continue
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
+			return schemas.Fail(schemas.Expired, "the deadline passed before an answer came", err)
+		default:
+			return schemas.AsFailure(err)
+		}
+	}
+	return schemas.Fail(schemas.Internal, "no step answered the request", nil)
+}
+
+// PanicError is a stage's panic, kept from taking the process down: other
+// requests are in flight.
+type PanicError struct {
+	Step  string
+	Value any
+	Stack []byte
+}
+
+// Error names the step. The value is left out: it may hold request content.
+func (p *PanicError) Error() string { return "panic in step " + p.Step }
+
+func guard(ctx context.Context, s Step, job *Job) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Step: s.Name, Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return s.Stage.Handle(ctx, job)
+}

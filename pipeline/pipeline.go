@@ -1,0 +1,100 @@
+// Package pipeline moves requests: a Source yields jobs, a Chain takes each
+// through its steps, a Deliverer writes down the outcome, and the Source makes
+// it durable together with the fact that the job is done.
+//
+// The package knows neither Kafka nor any vendor.
+package pipeline
+
+import (
+	"context"
+	"time"
+
+	"github.com/sira-ai/sira/schemas"
+)
+
+// Origin says where a job came from.
+type Origin struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	// First is topic/partition/offset of the first record of this request. It
+	// differs from the fields above in a later round, and it is what ids of
+	// events are made from.
+	First string
+	Lane  string
+	Round int // 0 at first; counts trips through the retry topics
+	JSON  bool
+	// Key is the record's key; results and retries carry it on where it fits.
+	Key []byte
+	// Traceparent is the W3C trace context of the request record, or empty.
+	Traceparent string
+	// Hash is the SHA-256 of the request record's value, hex.
+	Hash string
+}
+
+// Job is one request on its way through the gateway: what was asked, what has
+// been decided so far, and what came of it. Each field says who writes it.
+//
+// A Job belongs to one goroutine at a time. A stage that needs something after
+// Handle returns copies it.
+type Job struct {
+	Request  *schemas.Request // as received; nobody changes it
+	Outgoing *schemas.Request // what providers are asked: Request, or the altered copy of a security stage
+	Origin   Origin           // set by the source
+	Created  time.Time        // timestamp of the request record; set by the source
+	Started  time.Time        // when a worker took it up; set by the source
+	Deadline time.Time        // never zero; set by the source from request, header or lane
+
+	Route     string              // name of the matching route; written by routing
+	Targets   []schemas.Target    // best first; written by routing
+	Decision  []Candidate         // why each candidate was kept, dropped, ranked; written by routing
+	Attempts  []schemas.Attempt   // in order, those of earlier rounds first; written by invoke
+	Response  *schemas.Response   // written by whichever stage answers
+	Answered  *schemas.Target     // who answered; written with Response
+	Failure   *schemas.Failure    // written by Chain when a stage fails
+	Completed time.Time           // written by Chain before the settle steps
+	Cost      *schemas.CostEvent  // written by cost
+	Audit     *schemas.AuditEvent // written by audit
+
+	// Emit publishes a piece of a streamed answer, outside the transaction. It
+	// does not block for long; it is never nil.
+	Emit func(schemas.Chunk)
+}
+
+// Candidate is one target that routing looked at.
+type Candidate struct {
+	Target schemas.Target `json:"target"`
+	Reason string         `json:"reason"` // why it stands where it stands, or was left out
+	Kept   bool           `json:"kept"`
+}
+
+// Outcome returns ok or the failure's code.
+func (j *Job) Outcome() schemas.Code {
+	if j.Failure != nil {
+		return j.Failure.Code
+	}
+	return schemas.OK
+}
+
+// Stage is one step of a job's journey. Handle reads what earlier stages wrote
+// on the job and adds its own part.
+//
+// Handle returns nil to let the job go on and an error to end it; return a
+// *schemas.Failure to choose the code that the requester sees. Handle gives up
+// promptly when ctx is done, leaves no goroutine behind, and is safe for
+// concurrent use on different jobs.
+type Stage interface {
+	Handle(ctx context.Context, job *Job) error
+}
+
+// StageFunc is a function that is a Stage.
+type StageFunc func(ctx context.Context, job *Job) error
+
+// Handle calls f.
+func (f StageFunc) Handle(ctx context.Context, job *Job) error { return f(ctx, job) }
+
+// Step is a Stage with the name that logs, spans and metrics know it by.
+type Step struct {
+	Name  string
+	Stage Stage
+}

@@ -1,0 +1,56 @@
+package pipeline
+
+import (
+	"context"
+	"time"
+)
+
+// Header is one header of a Record.
+type Header struct {
+	Key   string
+	Value []byte
+}
+
+// Record is one message for a topic, free of any client's types.
+type Record struct {
+	Topic   string
+	Key     []byte
+	Value   []byte
+	Headers []Header
+}
+
+// Settlement is what the source has to make durable for a job.
+type Settlement struct {
+	// Outputs are written together with the fact that the job is done: all or
+	// nothing.
+	Outputs []Record
+	// Retry, when above zero, asks for another round after this long. The source
+	// then keeps the request and Outputs holds only what this round leaves behind.
+	Retry time.Duration
+	// RetryHeaders are added to the request record of the next round.
+	RetryHeaders []Header
+}
+
+// Delivery is one job handed over by a Source with the duty to settle it.
+type Delivery struct {
+	Job *Job
+	// Settle hands over what became of the job. The source makes it durable
+	// soon; Settle does not wait for that and does not block for long.
+	Settle func(Settlement)
+	// Release gives the job back unsettled: it is delivered again, here or
+	// elsewhere. Exactly one of Settle and Release is called, once.
+	Release func(cause error)
+}
+
+// Source yields jobs.
+type Source interface {
+	// Receive blocks until a job is ready, ctx is done, or nothing more will
+	// come, which it reports as io.EOF. It is safe for concurrent use.
+	Receive(ctx context.Context) (Delivery, error)
+}
+
+// Deliverer writes down the outcome of a job as records. It does no I/O beyond
+// the claim check of large payloads. It is safe for concurrent use.
+type Deliverer interface {
+	Outputs(ctx context.Context, job *Job) (Settlement, error)
+}

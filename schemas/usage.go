@@ -1,0 +1,29 @@
+package schemas
+
+import "encoding/json"
+
+// UsageSource says where the numbers of a Usage come from.
+type UsageSource string
+
+// The sources.
+const (
+	UsageReported  UsageSource = "reported"  // by the provider, final
+	UsagePartial   UsageSource = "partial"   // by the provider, before a stream broke
+	UsageEstimated UsageSource = "estimated" // counted by the gateway
+	UsageNone      UsageSource = "none"      // nothing was used
+)
+
+// Usage is what one call consumed. Token counts are totals in OpenTelemetry's
+// sense: InputTokens includes cache reads and writes, OutputTokens includes
+// reasoning (CANONICAL.md section 4).
+type Usage struct {
+	InputTokens      int64           `json:"input_tokens" avro:"input_tokens"`
+	CacheReadTokens  int64           `json:"cache_read_tokens,omitempty" avro:"cache_read_tokens"`
+	CacheWriteTokens int64           `json:"cache_write_tokens,omitempty" avro:"cache_write_tokens"` // all lifetimes, the one-hour tokens included
+	CacheWrite1h     int64           `json:"cache_write_1h_tokens,omitempty" avro:"cache_write_1h_tokens"`
+	OutputTokens     int64           `json:"output_tokens" avro:"output_tokens"`
+	ReasoningTokens  int64           `json:"reasoning_tokens,omitempty" avro:"reasoning_tokens"`
+	Source           UsageSource     `json:"source,omitempty" avro:"source"`
+	Tier             string          `json:"tier,omitempty" avro:"tier"` // service tier that was applied
+	Raw              json.RawMessage `json:"raw,omitempty" avro:"raw"`   // as the vendor said it
+}
