@@ -30,6 +30,14 @@ type Origin struct {
 	Traceparent string
 	// Hash is the SHA-256 of the request record's value, hex.
 	Hash string
+	// Record is the request record as it came, for retries and dead letters.
+	Record Record
+}
+
+// Dead asks for a record on the dead-letter topic next to the result.
+type Dead struct {
+	Reason schemas.DeadReason
+	Detail string // one line for people, without request content
 }
 
 // Job is one request on its way through the gateway: what was asked, what has
@@ -51,7 +59,8 @@ type Job struct {
 	Attempts  []schemas.Attempt   // in order, those of earlier rounds first; written by invoke
 	Response  *schemas.Response   // written by whichever stage answers
 	Answered  *schemas.Target     // who answered; written with Response
-	Failure   *schemas.Failure    // written by Chain when a stage fails
+	Failure   *schemas.Failure    // written by Chain when a stage fails, or by the source for what is no request
+	Dead      *Dead               // written by whoever sees that the record must be kept for people
 	Completed time.Time           // written by Chain before the settle steps
 	Cost      *schemas.CostEvent  // written by cost
 	Audit     *schemas.AuditEvent // written by audit

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -58,22 +59,33 @@ func (r *Runner) Run(ctx context.Context) error {
 }
 
 // handle takes one job through and settles it, or gives it back.
-func (r *Runner) handle(ctx context.Context, d Delivery) {
-	if err := r.Chain.Run(ctx, d.Job); err != nil {
-		r.release(ctx, d, err)
-		return
-	}
-	s, err := r.Deliverer.Outputs(ctx, d.Job)
+func (r *Runner) handle(hard context.Context, d Delivery) {
+	ctx, cancel := context.WithCancel(hard)
+	defer cancel()
+	stop := d.OnLost(cancel)
+	defer stop()
+	s, err := r.settlement(ctx, d)
 	if err != nil {
-		r.release(ctx, d, err)
+		if ctx.Err() == nil {
+			r.Log.Warn("job given back", zap.Error(err))
+		}
+		d.Release()
 		return
 	}
 	d.Settle(s)
 }
 
-func (r *Runner) release(ctx context.Context, d Delivery, err error) {
-	if ctx.Err() == nil {
-		r.Log.Warn("job given back", zap.String("job", d.Job.Request.ID), zap.Error(err))
+func (r *Runner) settlement(ctx context.Context, d Delivery) (Settlement, error) {
+	job, err := d.Open(ctx)
+	if err != nil {
+		return Settlement{}, fmt.Errorf("reading job: %w", err)
 	}
-	d.Release(err)
+	if err := r.Chain.Run(ctx, job); err != nil {
+		return Settlement{}, fmt.Errorf("handling %s: %w", job.Origin.First, err)
+	}
+	s, err := r.Deliverer.Outputs(ctx, job)
+	if err != nil {
+		return Settlement{}, fmt.Errorf("encoding outcome of %s: %w", job.Origin.First, err)
+	}
+	return s, nil
 }

@@ -33,13 +33,20 @@ type Settlement struct {
 
 // Delivery is one job handed over by a Source with the duty to settle it.
 type Delivery struct {
-	Job *Job
-	// Settle hands over what became of the job. The source makes it durable
-	// soon; Settle does not wait for that and does not block for long.
+	// Open reads the job. It may fetch a claim-checked payload. A record that is no
+	// request gives a job with Failure and Dead set, not an error; an error means
+	// that the job could not be read now, and that it must be released.
+	Open func(ctx context.Context) (*Job, error)
+	// OnLost calls f in its own goroutine once the job no longer belongs to this
+	// source, so that its outcome would be thrown away. The returned function takes
+	// that back.
+	OnLost func(f func()) (stop func() bool)
+	// Settle hands over what became of the job. The source makes it durable soon;
+	// Settle does not wait for that and does not block for long.
 	Settle func(Settlement)
-	// Release gives the job back unsettled: it is delivered again, here or
-	// elsewhere. Exactly one of Settle and Release is called, once.
-	Release func(cause error)
+	// Release gives the job back unsettled: it is delivered again, here after a
+	// pause or elsewhere. Exactly one of Settle and Release is called, once.
+	Release func()
 }
 
 // Source yields jobs.

@@ -284,7 +284,7 @@ func TestCredentialsReachTheRegistryAndNothingElse(t *testing.T) {
 		if jsonErr != nil {
 			t.Fatal(jsonErr)
 		}
-		if shown := fmt.Sprintf("%v %+v %#v %d %s %v", cfg, cfg, cfg, cfg, encoded, err); strings.Contains(shown, "hunter2") {
+		if shown := fmt.Sprintf("%v %+v %#v %s %v", cfg, cfg, cfg, encoded, err); strings.Contains(shown, "hunter2") {
 			t.Errorf("the password shows in %s", shown)
 		}
 	}
