@@ -108,8 +108,12 @@ func longOffsetMetadataIsRefused(t *testing.T, cluster *kafkatest.Cluster) {
 }
 
 func TestAcknowledgedRecordsSurviveKillAndShutdown(t *testing.T) {
+	killedBrokerKeepsRecords(t, kafkatest.Start(t, kafkatest.Options{}))
+}
+
+func killedBrokerKeepsRecords(t *testing.T, cluster *kafkatest.Cluster) {
+	t.Helper()
 	const topic = "survivors"
-	cluster := kafkatest.Start(t, kafkatest.Options{})
 	addresses := cluster.Brokers()
 	createTopic(t, cluster, topic, 1)
 	client := newClient(t, cluster, kgo.DefaultProduceTopic(topic))

@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -160,11 +161,6 @@ func (p *process) tail(context.Context) string {
 		return err.Error()
 	}
 	defer log.Close()
-	if info, err := log.Stat(); err == nil && info.Size() > tailBytes {
-		if _, err := log.Seek(-tailBytes, io.SeekEnd); err != nil {
-			return err.Error()
-		}
-	}
 	return readTail(log)
 }
 
@@ -176,6 +172,7 @@ func readTail(r io.Reader) string {
 	}
 	if cut := len(text) - tailBytes; cut > 0 {
 		text = text[cut:]
+		_, text, _ = bytes.Cut(text, []byte("\n"))
 	}
 	return strings.TrimSpace(string(text))
 }

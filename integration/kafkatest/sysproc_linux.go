@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -8,13 +9,13 @@ import (
 // dieWithParent has the kernel kill the child when the test process dies, however that happens. The child has a process
 // group of its own, so that an interrupt from the terminal reaches the tests first.
 func dieWithParent() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	return &syscall.SysProcAttr{Setpgid: true}
 }
 
 // kill ends the process and whatever it started.
 func kill(p *os.Process) error {
 	err := syscall.Kill(-p.Pid, syscall.SIGKILL)
-	if err == syscall.ESRCH {
+	if errors.Is(err, syscall.ESRCH) {
 		return os.ErrProcessDone
 	}
 	return err

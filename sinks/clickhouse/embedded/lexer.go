@@ -25,7 +25,15 @@ type token struct {
 type lexer struct {
 	text []byte
 	pos  int
+	// misses counts the here-documents that were looked for in vain, each of which costs a look at all the rest.
+	misses int
 }
+
+// maxMisses bounds what a text full of dollar signs costs.
+const maxMisses = 1000
+
+// gaveUp reports that the text was not read to its end.
+func (l *lexer) gaveUp() bool { return l.misses > maxMisses }
 
 // next skips blanks and comments and returns the token after them.
 func (l *lexer) next() token {
@@ -122,14 +130,20 @@ func (l *lexer) skipQuoted(quote byte) {
 
 // skipHereDoc skips $tag$ ... $tag$, and reports false without moving if there is none.
 func (l *lexer) skipHereDoc() bool {
+	if l.gaveUp() {
+		l.pos = len(l.text)
+		return true
+	}
 	rest := l.text[l.pos:]
 	name := bytes.IndexByte(rest[1:], '$')
 	if name < 0 {
+		l.misses++
 		return false
 	}
 	tag := rest[:name+2]
 	end := bytes.Index(rest[len(tag):], tag)
 	if end < 0 {
+		l.misses++
 		return false
 	}
 	l.pos += len(tag) + end + len(tag)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -122,7 +123,7 @@ func (s *session) query(sql []byte, format string, params map[string]string) (Re
 	defer pins.Unpin()
 	names, nameLens, values, valueLens := bindParams(params, &pins)
 	// An empty Go slice has no address the library would take.
-	sql = append(sql[:len(sql):len(sql)], 0)
+	sql = append(slices.Clip(sql), 0)
 	format += "\x00"
 	r := l.query(*s.connection, &sql[0], uintptr(len(sql)-1), unsafe.StringData(format), uintptr(len(format)-1),
 		names, nameLens, values, valueLens, uintptr(len(params)))

@@ -135,12 +135,10 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request) (io.Reader, error)
 
 // bodyError tells the client what was wrong with its body.
 func bodyError(err error) error {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return newException(codeQueryIsTooLarge, "The body is larger than %d bytes", tooLarge.Limit)
 	}
-	var own *Exception
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*Exception](err); ok {
 		return own
 	}
 	return newException(codeIncorrectData, "Cannot read the body: %v", err)

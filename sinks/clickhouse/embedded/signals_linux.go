@@ -18,7 +18,7 @@ type signalActions [signals + 1][8]uint64
 func saveSignals() *signalActions {
 	var a signalActions
 	for sig := 1; sig <= signals; sig++ {
-		syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(sig), 0, uintptr(unsafe.Pointer(&a[sig])), sigsetSize, 0, 0)
+		_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(sig), 0, uintptr(unsafe.Pointer(&a[sig])), sigsetSize, 0, 0)
 	}
 	return &a
 }
@@ -26,6 +26,6 @@ func saveSignals() *signalActions {
 // restore puts the saved actions back. SIGKILL and SIGSTOP cannot be set, and need not be.
 func (a *signalActions) restore() {
 	for sig := 1; sig <= signals; sig++ {
-		syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&a[sig])), 0, sigsetSize, 0, 0)
+		_, _, _ = syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(sig), uintptr(unsafe.Pointer(&a[sig])), 0, sigsetSize, 0, 0)
 	}
 }

@@ -97,7 +97,7 @@ func (p *parser) plain() (statement, error) {
 		if p.isWord("OUTFILE") && before[1] == "INTO" {
 			return statement{}, newException(codeIntoOutfileNotAllowed, "INTO OUTFILE is not allowed")
 		}
-		if p.isWord("INFILE") && before[1] == "FROM" {
+		if before[0] == "FROM" && before[1] == "INFILE" && p.tok.kind == tokenString {
 			return statement{}, newException(codeUnknownTypeOfQuery, "FROM INFILE is not allowed: send the data in the request")
 		}
 		switch {
@@ -112,6 +112,9 @@ func (p *parser) plain() (statement, error) {
 			before[1] = strings.ToUpper(string(p.word()))
 		}
 		end = p.tok.end
+	}
+	if p.gaveUp() {
+		return statement{}, newException(codeSyntaxError, "Too many dollar signs that begin nothing")
 	}
 	st.sql = p.text[:end]
 	if end == 0 {

@@ -1,0 +1,301 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
+)
+
+// maxBatch bounds the completions of one partition in one transaction, so that a
+// transaction stays short after a stall.
+const maxBatch = 4000
+
+// commitLoop commits whenever completions wait, and not more often than the flush
+// interval. It ends with a last commit after halt is closed.
+func (s *session) commitLoop(halt <-chan struct{}) {
+	pause := time.NewTimer(0)
+	<-pause.C
+	defer pause.Stop()
+	for {
+		select {
+		case <-s.dirty:
+		case <-halt:
+			s.commit()
+			return
+		}
+		if s.cfg.Guarantee == ExactlyOnce {
+			pause.Reset(s.engine.cfg.FlushInterval)
+			select {
+			case <-pause.C:
+			case <-halt:
+			}
+		}
+		if more := s.commit(); more {
+			s.markDirty()
+		}
+	}
+}
+
+func (s *session) markDirty() {
+	select {
+	case s.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// commit writes one transaction and reports whether another one is due at once.
+// A transaction that surely did not happen is given back and tried again; one
+// whose outcome is unknown ends the session.
+func (s *session) commit() (more bool) {
+	s.own.RLock()
+	defer s.own.RUnlock()
+	if s.broken.Load() {
+		// After an unknown outcome the trackers may lag behind the broker. A further
+		// commit would overwrite a map that says more than they know.
+		return false
+	}
+	cuts := s.cuts()
+	if len(cuts) == 0 {
+		return false
+	}
+	began := time.Now()
+	// Not the session's context: cutting off an EndTxn leaves its outcome unknown.
+	ctx, cancel := context.WithTimeout(context.Background(), 3*s.engine.cfg.Transaction)
+	defer cancel()
+	var err error
+	if s.cfg.Guarantee == ExactlyOnce {
+		err = s.transact(ctx, cuts)
+	} else {
+		err = s.write(ctx, cuts)
+	}
+	s.engine.metrics.committed(s.cfg.Name, cuts, time.Since(began), err)
+	switch {
+	case err == nil:
+		for _, c := range cuts {
+			c.tracker.commit(c)
+		}
+		return true
+	case errors.Is(err, errUnknownOutcome):
+		s.fail(err)
+		return false
+	default:
+		for _, c := range cuts {
+			c.tracker.giveBack(c)
+		}
+		s.log.Debug("transaction aborted", zap.Error(err))
+		if isFatal(err) {
+			s.fail(err)
+			return false
+		}
+		select { // the callbacks of a rebalance need a moment to come
+		case <-time.After(s.engine.cfg.FlushInterval):
+		case <-ctx.Done():
+		}
+		return true
+	}
+}
+
+// cuts takes what waits in every tracker that is still owned.
+func (s *session) cuts() []*cut {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var cuts []*cut
+	for _, t := range s.trackers {
+		if c := t.take(maxBatch); c != nil {
+			cuts = append(cuts, c)
+		}
+	}
+	return cuts
+}
+
+// errUnknownOutcome means that a transaction may or may not have been committed.
+// Nothing in memory can tell; only the committed offsets can.
+var errUnknownOutcome = errors.New("the outcome of a transaction is unknown")
+
+// transact writes outputs and offsets in one Kafka transaction.
+func (s *session) transact(ctx context.Context, cuts []*cut) error {
+	if err := s.producer.BeginTransaction(); err != nil {
+		return fmt.Errorf("beginning transaction: %w", err)
+	}
+	if err := s.produce(ctx, cuts); err != nil {
+		return s.abort(ctx, fmt.Errorf("producing: %w", err))
+	}
+	if err := s.commitTxnOffsets(ctx, cuts); err != nil {
+		return s.abort(ctx, fmt.Errorf("committing offsets in transaction: %w", err))
+	}
+	if err := s.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
+		// Abort heals the client, but whether the commit had happened stays open.
+		healed := s.producer.EndTransaction(ctx, kgo.TryAbort)
+		return fmt.Errorf("ending transaction: %w: %w", errUnknownOutcome, errors.Join(err, healed))
+	}
+	return nil
+}
+
+// abort ends a transaction that must not be committed and returns why. When even
+// that fails the session has to start anew: the broker aborts by itself later.
+func (s *session) abort(ctx context.Context, why error) error {
+	if err := s.producer.AbortBufferedRecords(ctx); err != nil {
+		return fmt.Errorf("aborting: %w: %w", errUnknownOutcome, errors.Join(why, err))
+	}
+	if err := s.producer.EndTransaction(ctx, kgo.TryAbort); err != nil {
+		return fmt.Errorf("aborting: %w: %w", errUnknownOutcome, errors.Join(why, err))
+	}
+	return why
+}
+
+// write is the at-least-once way: outputs first, offsets after.
+func (s *session) write(ctx context.Context, cuts []*cut) error {
+	if err := s.produce(ctx, cuts); err != nil {
+		return fmt.Errorf("producing: %w", err)
+	}
+	if err := s.commitOffsets(ctx, cuts); err != nil {
+		return fmt.Errorf("committing offsets: %w", err)
+	}
+	return nil
+}
+
+// produce writes the outputs of the cuts and waits until they are acknowledged.
+func (s *session) produce(ctx context.Context, cuts []*cut) error {
+	first := new(kgo.FirstErrPromise)
+	if s.cfg.Guarantee == ExactlyOnce {
+		first = kgo.AbortingFirstErrPromise(s.producer)
+	}
+	n := 0
+	for _, c := range cuts {
+		for _, b := range c.batch {
+			n += len(b.outputs)
+		}
+	}
+	records := make([]kgo.Record, n)
+	for _, c := range cuts {
+		for _, b := range c.batch {
+			for i := range b.outputs {
+				n--
+				r, out := &records[n], &b.outputs[i]
+				r.Topic, r.Key, r.Value = out.Topic, out.Key, out.Value
+				if len(out.Headers) > 0 {
+					r.Headers = make([]kgo.RecordHeader, len(out.Headers))
+					for j, h := range out.Headers {
+						r.Headers[j] = kgo.RecordHeader{Key: h.Key, Value: h.Value}
+					}
+				}
+				s.producer.Produce(ctx, r, first.Promise())
+			}
+		}
+	}
+	if err := s.producer.Flush(ctx); err != nil {
+		return err
+	}
+	return first.Err()
+}
+
+// commitTxnOffsets adds the offsets to the transaction. Every partition's error
+// counts: EndTransaction would commit happily without the offsets.
+func (s *session) commitTxnOffsets(ctx context.Context, cuts []*cut) error {
+	id, epoch, err := s.producer.ProducerID(ctx)
+	if err != nil {
+		return err
+	}
+	member, generation := s.consumer.GroupMetadata()
+	group := s.engine.cfg.Group + "." + s.cfg.Name
+	txn := group + "." + s.engine.cfg.Instance
+	// Clusters before transaction.version 2 need the group added first; later ones
+	// accept it.
+	add := kmsg.NewPtrAddOffsetsToTxnRequest()
+	add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = txn, id, epoch, group
+	added, err := add.RequestWith(ctx, s.producer)
+	if err != nil {
+		return err
+	}
+	if err := kerr.ErrorForCode(added.ErrorCode); err != nil {
+		return err
+	}
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch = txn, group, id, epoch
+	req.MemberID, req.Generation, req.InstanceID = member, generation, s.instanceID()
+	for topic, cs := range byTopic(cuts) {
+		rt := kmsg.NewTxnOffsetCommitRequestTopic()
+		rt.Topic, rt.TopicID = topic, cs[0].tracker.topicID
+		for _, c := range cs {
+			rp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+			rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata = c.tracker.partition, c.offset, c.epoch, kmsg.StringPtr(c.metadata)
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		req.Topics = append(req.Topics, rt)
+	}
+	resp, err := req.RequestWith(ctx, s.producer)
+	if err != nil {
+		return err
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return fmt.Errorf("%s/%d: %w", t.Topic, p.Partition, err)
+			}
+		}
+	}
+	return nil
+}
+
+// commitOffsets commits without a transaction, with the same map.
+func (s *session) commitOffsets(ctx context.Context, cuts []*cut) error {
+	member, generation := s.consumer.GroupMetadata()
+	req := kmsg.NewPtrOffsetCommitRequest()
+	req.Group, req.MemberID, req.Generation, req.InstanceID = s.engine.cfg.Group+"."+s.cfg.Name, member, generation, s.instanceID()
+	for topic, cs := range byTopic(cuts) {
+		rt := kmsg.NewOffsetCommitRequestTopic()
+		rt.Topic, rt.TopicID = topic, cs[0].tracker.topicID
+		for _, c := range cs {
+			rp := kmsg.NewOffsetCommitRequestTopicPartition()
+			rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata = c.tracker.partition, c.offset, c.epoch, kmsg.StringPtr(c.metadata)
+			rt.Partitions = append(rt.Partitions, rp)
+		}
+		req.Topics = append(req.Topics, rt)
+	}
+	resp, err := req.RequestWith(ctx, s.consumer)
+	if err != nil {
+		return err
+	}
+	for _, t := range resp.Topics {
+		for _, p := range t.Partitions {
+			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
+				return fmt.Errorf("%s/%d: %w", t.Topic, p.Partition, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *session) instanceID() *string {
+	if !s.engine.cfg.StaticMembership {
+		return nil
+	}
+	return &s.engine.cfg.Instance
+}
+
+func byTopic(cuts []*cut) map[string][]*cut {
+	m := map[string][]*cut{}
+	for _, c := range cuts {
+		m[c.tracker.topic] = append(m[c.tracker.topic], c)
+	}
+	return m
+}
+
+// isFatal reports whether trying again with these clients is of no use.
+func isFatal(err error) bool {
+	for _, e := range []error{
+		kerr.ProducerFenced, kerr.InvalidProducerEpoch, kerr.InvalidProducerIDMapping, kerr.TransactionalIDAuthorizationFailed,
+		kerr.FencedInstanceID, kerr.UnknownTopicID, kgo.ErrClientClosed,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

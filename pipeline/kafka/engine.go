@@ -1,0 +1,228 @@
+// Package kafka is the engine that moves requests through Kafka, and the one
+// place where Kafka clients are set up.
+//
+// The engine reads requests of several lanes, hands them out one by one in any
+// order of completion, and commits what became of them in short transactions:
+// outputs and the fact that a request is done become visible together or not at
+// all. How far a partition is done is the committed offset plus, in its metadata,
+// a map of the finished offsets above it, so that one slow call holds nobody up
+// and a kill -9 repeats only what was not committed.
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sira-ai/sira/pipeline"
+)
+
+// Engine is a pipeline.Source on Kafka.
+//
+// Run does the work; Receive hands out jobs while it runs. After Run's ctx is
+// done, Receive returns io.EOF, and Run waits for the outcomes of jobs handed out,
+// commits them and leaves.
+type Engine struct {
+	cfg       EngineConfig
+	sched     *scheduler
+	metrics   *engineMetrics
+	laneBytes int64
+	byName    map[string]int
+	stopped   chan struct{} // closed when Receive has nothing more to give
+
+	mu       sync.Mutex
+	sessions []*session // the live one of each lane, or nil
+}
+
+// NewEngine returns an engine that is not connected yet.
+func NewEngine(cfg EngineConfig) (*Engine, error) {
+	cfg.setDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("configuring the engine: %w", err)
+	}
+	e := &Engine{
+		cfg: cfg, sched: newScheduler(cfg.Concurrency, cfg.Lanes), laneBytes: cfg.MaxBytes / int64(len(cfg.Lanes)),
+		byName: map[string]int{}, stopped: make(chan struct{}), sessions: make([]*session, len(cfg.Lanes)),
+	}
+	for i, l := range cfg.Lanes {
+		e.byName[l.Name] = i
+	}
+	e.metrics = newEngineMetrics(e)
+	if cfg.Metrics != nil {
+		if err := cfg.Metrics.Register(e.metrics); err != nil {
+			return nil, fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	return e, nil
+}
+
+// Run joins the groups of all lanes and works until ctx is done. A lane whose
+// session breaks is joined again after a pause; what it had in flight is then
+// decided by what the broker says is committed. Run returns nil after a clean
+// stop and leaves no goroutine behind.
+func (e *Engine) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for i := range e.cfg.Lanes {
+		wg.Go(func() { e.lane(ctx, i) })
+	}
+	<-ctx.Done()
+	close(e.stopped)
+	wg.Wait()
+	if e.cfg.Metrics != nil {
+		e.cfg.Metrics.Unregister(e.metrics)
+	}
+	return nil
+}
+
+func (e *Engine) lane(ctx context.Context, i int) {
+	cfg := &e.cfg.Lanes[i]
+	log := e.cfg.Log.With(zap.String("lane", cfg.Name))
+	pause := 100 * time.Millisecond
+	for ctx.Err() == nil {
+		s := &session{
+			engine: e, lane: i, cfg: cfg, log: log,
+			trackers: map[topicPartition]*tracker{},
+			dirty:    make(chan struct{}, 1), fatal: make(chan error, 1), freed: make(chan struct{}, 1),
+		}
+		e.setSession(i, s)
+		began := time.Now()
+		err := s.run(ctx)
+		e.setSession(i, nil)
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		if time.Since(began) > time.Minute {
+			pause = 100 * time.Millisecond
+		}
+		e.metrics.restarts.WithLabelValues(cfg.Name).Inc()
+		log.Warn("lane joins again", zap.Error(err), zap.Duration("pause", pause))
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		pause = min(2*pause, 10*time.Second)
+	}
+}
+
+func (e *Engine) setSession(i int, s *session) {
+	e.mu.Lock()
+	e.sessions[i] = s
+	e.mu.Unlock()
+}
+
+func (e *Engine) session(i int) *session {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.sessions[i]
+}
+
+// Ready returns nil when every lane is a member of its group with partitions read
+// or known to belong to others, else why not.
+func (e *Engine) Ready() error {
+	var errs []error
+	for i := range e.cfg.Lanes {
+		s := e.session(i)
+		if s == nil {
+			errs = append(errs, fmt.Errorf("lane %s: not connected", e.cfg.Lanes[i].Name))
+			continue
+		}
+		if s.consumer == nil {
+			errs = append(errs, fmt.Errorf("lane %s: connecting", e.cfg.Lanes[i].Name))
+			continue
+		}
+		if member, generation := s.consumer.GroupMetadata(); member == "" || generation < 0 {
+			errs = append(errs, fmt.Errorf("lane %s: joining its group", e.cfg.Lanes[i].Name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Receive implements pipeline.Source.
+func (e *Engine) Receive(ctx context.Context) (pipeline.Delivery, error) {
+	for {
+		select {
+		case <-e.stopped:
+			return pipeline.Delivery{}, io.EOF
+		default:
+		}
+		if it := e.sched.next(); it != nil {
+			if e.start(it) {
+				return e.delivery(it), nil
+			}
+			continue
+		}
+		select {
+		case <-e.sched.wake:
+		case <-e.stopped:
+		case <-ctx.Done():
+			return pipeline.Delivery{}, ctx.Err()
+		}
+	}
+}
+
+// start marks an item as running, unless its partition is being given up.
+func (e *Engine) start(it *item) bool {
+	t := it.tracker
+	t.mu.Lock()
+	gone := t.closing || t.life.Err() != nil
+	if !gone {
+		t.running++
+	}
+	t.mu.Unlock()
+	if gone {
+		e.sched.done(it)
+		it.session.let(it)
+	}
+	return !gone
+}
+
+func (e *Engine) delivery(it *item) pipeline.Delivery {
+	started := time.Now()
+	return pipeline.Delivery{
+		Open: func(ctx context.Context) (*pipeline.Job, error) {
+			return it.rec.open(ctx, &e.cfg, it.session.cfg, started)
+		},
+		OnLost: func(f func()) func() bool { return context.AfterFunc(it.tracker.life, f) },
+		Settle: func(out pipeline.Settlement) {
+			outputs := out.Outputs
+			if out.Retry > 0 {
+				outputs = append(outputs, e.retryRecord(it, out))
+			}
+			e.sched.done(it)
+			it.session.settle(it, outputs)
+		},
+		Release: func() {
+			e.sched.done(it)
+			it.session.release(it)
+		},
+	}
+}
+
+// enqueue gives an item to the scheduler, unless its partition is being given up.
+func (e *Engine) enqueue(it *item) {
+	t := it.tracker
+	t.mu.Lock()
+	gone := t.closing || t.life.Err() != nil
+	if !gone {
+		// Under the tracker's lock, so that closing either sees the item in the
+		// scheduler or the item sees closing.
+		e.sched.add(it)
+	}
+	t.mu.Unlock()
+	if gone {
+		it.session.let(it)
+	}
+}
+
+// laneIndex returns the lane of a name, or the given one.
+func (e *Engine) laneIndex(name string, otherwise int) int {
+	if i, ok := e.byName[name]; ok {
+		return i
+	}
+	return otherwise
+}

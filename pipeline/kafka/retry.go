@@ -1,0 +1,46 @@
+package kafka
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/sira-ai/sira/pipeline"
+	"github.com/sira-ai/sira/schemas"
+)
+
+// retryRecord is the request record of the next round. It is written in the
+// transaction that marks this round's record as done, so the request is neither
+// lost nor doubled.
+func (e *Engine) retryRecord(it *item, out pipeline.Settlement) pipeline.Record {
+	r := &it.rec
+	round := int64(0)
+	origin, lane, created := r.place(), it.session.cfg.Name, r.timestamp.UnixMilli()
+	if it.session.cfg.Retry {
+		round = r.number(schemas.HeaderAttempt)
+		origin, lane, created = r.header(schemas.HeaderOrigin), r.header(schemas.HeaderLane), r.number(headerCreated)
+	}
+	set := []pipeline.Header{
+		{Key: schemas.HeaderOrigin, Value: []byte(origin)},
+		{Key: schemas.HeaderLane, Value: []byte(lane)},
+		{Key: schemas.HeaderAttempt, Value: strconv.AppendInt(nil, round+1, 10)},
+		{Key: schemas.HeaderNotBefore, Value: strconv.AppendInt(nil, time.Now().Add(out.Retry).UnixMilli(), 10)},
+		{Key: headerCreated, Value: strconv.AppendInt(nil, created, 10)},
+	}
+	set = append(set, out.RetryHeaders...)
+	headers := make([]pipeline.Header, 0, len(r.headers)+len(set))
+	for _, h := range r.headers {
+		if !hasHeader(set, h.Key) {
+			headers = append(headers, h)
+		}
+	}
+	return pipeline.Record{Topic: e.cfg.RetryTopic(out.Retry), Key: r.key, Value: r.value, Headers: append(headers, set...)}
+}
+
+func hasHeader(headers []pipeline.Header, key string) bool {
+	for i := range headers {
+		if headers[i].Key == key {
+			return true
+		}
+	}
+	return false
+}

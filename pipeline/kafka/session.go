@@ -1,0 +1,452 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+	"go.uber.org/zap"
+
+	"github.com/sira-ai/sira/pipeline"
+	"github.com/sira-ai/sira/schemas"
+)
+
+// session is one lane's life in its consumer group, from joining to leaving. When
+// the outcome of a transaction is unknown, the session ends and a new one reads
+// the truth from the broker.
+type session struct {
+	engine *Engine
+	lane   int
+	cfg    *LaneConfig
+	log    *zap.Logger
+
+	consumer *kgo.Client
+	producer *kgo.Client
+
+	// own is held for reading during a whole transaction and for writing while
+	// partitions are dropped. A member that lost a partition may still have a valid
+	// generation for the others; the coordinator would accept its offsets for the
+	// lost one, so this lock is what keeps them out.
+	own      sync.RWMutex
+	mu       sync.Mutex // guards trackers
+	trackers map[topicPartition]*tracker
+
+	dirty  chan struct{} // has a token when completions wait for a transaction
+	fatal  chan error    // the first error that ends the session
+	broken atomic.Bool   // no further commit: the session is about to end
+
+	count atomic.Int64  // records read and not finished
+	bytes atomic.Int64  // of these records
+	freed chan struct{} // has a token when count or bytes went down
+}
+
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// run joins the group and works until ctx is done, when it drains, or until the
+// session breaks.
+func (s *session) run(ctx context.Context) error {
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	defer s.close()
+	live, stop := context.WithCancel(ctx)
+	defer stop()
+	var wg sync.WaitGroup
+	wg.Go(func() { s.poll(live) })
+	committing := make(chan struct{})
+	halt := make(chan struct{})
+	go func() {
+		defer close(committing)
+		s.commitLoop(halt)
+	}()
+	var err error
+	select {
+	case <-ctx.Done():
+		s.drain()
+	case err = <-s.fatal:
+	}
+	stop()
+	wg.Wait()
+	close(halt)
+	<-committing
+	return err
+}
+
+// open makes both clients. The producer fences and aborts what an earlier
+// incarnation left open before the consumer joins: until then the new owner could
+// not read its offsets.
+func (s *session) open(ctx context.Context) error {
+	e := s.engine
+	c := e.cfg
+	name := c.Group + "." + s.cfg.Name
+	producer := []kgo.Opt{kgo.ProducerLinger(0), kgo.ProducerBatchMaxBytes(1 << 20), kgo.MaxBufferedRecords(1 << 20), kgo.RecordDeliveryTimeout(2 * c.Transaction)}
+	if s.cfg.Guarantee == ExactlyOnce {
+		producer = append(producer, kgo.TransactionalID(name+"."+c.Instance), kgo.TransactionTimeout(c.Transaction))
+	}
+	var err error
+	if s.producer, err = c.Client.NewClient(c.Log, c.Metrics, producer...); err != nil {
+		return err
+	}
+	if s.cfg.Guarantee == ExactlyOnce {
+		fence, cancel := context.WithTimeout(ctx, 30*time.Second)
+		_, _, err := s.producer.ProducerID(fence)
+		cancel()
+		if err != nil {
+			s.producer.Close()
+			return fmt.Errorf("fencing the previous incarnation: %w", err)
+		}
+	}
+	consumer := []kgo.Opt{
+		kgo.ConsumerGroup(name), kgo.ConsumeTopics(s.cfg.Topics...), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchMaxBytes(c.FetchMaxBytes), kgo.FetchMaxPartitionBytes(c.FetchMaxPartition), kgo.FetchMaxWait(500 * time.Millisecond),
+		kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout / 10), kgo.RebalanceTimeout(c.RebalanceTimeout),
+		kgo.OnOffsetsFetched(s.fetched), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.lost),
+	}
+	if c.StaticMembership {
+		consumer = append(consumer, kgo.InstanceID(c.Instance))
+	}
+	if s.consumer, err = c.Client.NewClient(c.Log, c.Metrics, consumer...); err != nil {
+		s.producer.Close()
+		return err
+	}
+	return nil
+}
+
+func (s *session) close() {
+	s.drop(nil)
+	s.consumer.CloseAllowingRebalance()
+	s.producer.Close()
+}
+
+// fetched makes the trackers, and is the only place that does: a tracker made at
+// the first record would not know what the last owner had finished.
+func (s *session) fetched(_ context.Context, _ *kgo.Client, r *kmsg.OffsetFetchResponse) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	add := func(topic string, id [16]byte, partition int32, offset int64, metadata *string) {
+		var done []run
+		if metadata != nil && offset >= 0 {
+			var err error
+			if done, err = decodeMap(offset, *metadata, id); err != nil {
+				s.log.Warn("ignoring committed metadata; finished requests above the offset run again",
+					zap.String("topic", topic), zap.Int32("partition", partition), zap.Error(err))
+			}
+		}
+		s.trackers[topicPartition{topic, partition}] = newTracker(topic, partition, id, offset, done)
+	}
+	for _, t := range r.Topics { // brokers before OffsetFetch v8
+		for _, p := range t.Partitions {
+			add(t.Topic, [16]byte{}, p.Partition, p.Offset, p.Metadata)
+		}
+	}
+	for _, g := range r.Groups {
+		for _, t := range g.Topics {
+			for _, p := range t.Partitions {
+				add(t.Topic, t.TopicID, p.Partition, p.Offset, p.Metadata)
+			}
+		}
+	}
+	return nil
+}
+
+// revoked gives partitions up in order: no new dispatch, calls in flight finish
+// and are committed while the member's generation still holds, then the rest is
+// dropped for the next owner.
+func (s *session) revoked(ctx context.Context, _ *kgo.Client, parts map[string][]int32) {
+	leaving := s.closePartitions(parts)
+	limit := time.NewTimer(s.engine.cfg.RevokeDrain)
+	defer limit.Stop()
+wait:
+	for _, t := range leaving {
+		select {
+		case <-t.idle():
+		case <-limit.C:
+			break wait
+		case <-ctx.Done():
+			break wait
+		}
+	}
+	s.drop(parts)
+}
+
+func (s *session) lost(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
+	s.closePartitions(parts)
+	s.drop(parts)
+}
+
+// closePartitions stops dispatch for parts (nil: all) and takes back what waits.
+func (s *session) closePartitions(parts map[string][]int32) []*tracker {
+	leaving := map[*tracker]bool{}
+	s.mu.Lock()
+	for tp, t := range s.trackers {
+		if parts == nil || contains(parts, tp) {
+			leaving[t] = true
+		}
+	}
+	s.mu.Unlock()
+	out := make([]*tracker, 0, len(leaving))
+	for t := range leaving {
+		t.mu.Lock()
+		t.closing = true
+		for _, waiting := range t.chains {
+			for _, it := range waiting {
+				s.let(it)
+			}
+		}
+		clear(t.chains)
+		t.mu.Unlock()
+		out = append(out, t)
+	}
+	for _, it := range s.engine.sched.drop(func(it *item) bool { return leaving[it.tracker] }) {
+		s.let(it)
+	}
+	return out
+}
+
+// drop forgets parts (nil: all) and cuts off their calls.
+func (s *session) drop(parts map[string][]int32) {
+	if parts == nil {
+		s.closePartitions(nil)
+	}
+	s.own.Lock() // waits for the transaction in progress
+	defer s.own.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for tp, t := range s.trackers {
+		if parts == nil || contains(parts, tp) {
+			t.end()
+			delete(s.trackers, tp)
+		}
+	}
+}
+
+func contains(parts map[string][]int32, tp topicPartition) bool {
+	for _, p := range parts[tp.topic] {
+		if p == tp.partition {
+			return true
+		}
+	}
+	return false
+}
+
+// room waits until the lane may read more and returns how many records. It waits
+// for a quarter of the bound to be free, so that reading goes in batches.
+func (s *session) room(ctx context.Context) int {
+	bound := int64(2 * s.engine.cfg.Concurrency)
+	if s.cfg.Retry { // they wait for their time without holding a worker
+		bound = maxWaiting
+	}
+	for ctx.Err() == nil {
+		if free := bound - s.count.Load(); free >= max(1, bound/4) && s.bytes.Load() < s.engine.laneBytes {
+			return int(free)
+		}
+		select {
+		case <-s.freed:
+		case <-ctx.Done():
+		}
+	}
+	return 0
+}
+
+// maxWaiting bounds the requests that wait in memory for a later round.
+const maxWaiting = 10_000
+
+// take and let keep count of what was read and is not finished.
+func (s *session) take(it *item) {
+	s.count.Add(1)
+	s.bytes.Add(it.bytes)
+}
+
+func (s *session) let(it *item) {
+	s.count.Add(-1)
+	s.bytes.Add(-it.bytes)
+	select {
+	case s.freed <- struct{}{}:
+	default:
+	}
+}
+
+// poll reads records and queues them. It never waits between a poll and
+// AllowRebalance.
+func (s *session) poll(ctx context.Context) {
+	for ctx.Err() == nil {
+		room := s.room(ctx)
+		if room <= 0 {
+			continue
+		}
+		fetches := s.consumer.PollRecords(ctx, room)
+		if fetches.IsClientClosed() {
+			return
+		}
+		now := time.Now()
+		for _, f := range fetches {
+			for i := range f.Topics {
+				for j := range f.Topics[i].Partitions {
+					s.accept(&f.Topics[i], &f.Topics[i].Partitions[j], now)
+				}
+			}
+		}
+		s.consumer.AllowRebalance()
+	}
+}
+
+func (s *session) accept(topic *kgo.FetchTopic, p *kgo.FetchPartition, now time.Time) {
+	if p.Err != nil {
+		s.fetchError(topic.Topic, p)
+		return
+	}
+	s.mu.Lock()
+	t := s.trackers[topicPartition{topic.Topic, p.Partition}]
+	s.mu.Unlock()
+	if t == nil {
+		if len(p.Records) > 0 {
+			s.fail(fmt.Errorf("reading %s/%d: records of a partition without a committed offset", topic.Topic, p.Partition))
+		}
+		return
+	}
+	t.mu.Lock()
+	t.highest = p.HighWatermark
+	if t.topicID == [16]byte{} {
+		t.topicID = topic.TopicID
+	}
+	var fresh []*item
+	for _, r := range p.Records {
+		if t.register(r.Offset, r.LeaderEpoch) {
+			fresh = append(fresh, s.newItem(t, r))
+		}
+	}
+	pause := !t.paused && t.incomplete() >= s.engine.cfg.Window
+	t.paused = t.paused || pause
+	ready := t.chain(fresh)
+	t.mu.Unlock()
+	if pause {
+		s.consumer.PauseFetchPartitions(map[string][]int32{t.topic: {t.partition}})
+	}
+	for _, it := range ready {
+		s.dispatch(it, now)
+	}
+}
+
+// newItem copies a record into the engine's keeping.
+func (s *session) newItem(t *tracker, r *kgo.Record) *item {
+	it := &item{tracker: t, session: s, offset: r.Offset, lane: s.lane, rec: copyRecord(r)}
+	it.bytes = it.rec.size()
+	it.tenant = it.rec.tenant()
+	if s.cfg.Order == OrderKey {
+		it.key = string(r.Key)
+	}
+	if s.cfg.Retry {
+		it.lane = s.engine.laneIndex(it.rec.header(schemas.HeaderLane), s.lane)
+	}
+	s.take(it)
+	return it
+}
+
+// dispatch queues an item now, or when its time has come.
+func (s *session) dispatch(it *item, now time.Time) {
+	if ms := it.rec.number(schemas.HeaderNotBefore); s.cfg.Retry && ms > 0 {
+		if wait := time.UnixMilli(ms).Sub(now); wait > 0 {
+			it.timer = time.AfterFunc(wait, func() { s.engine.enqueue(it) })
+			return
+		}
+	}
+	s.engine.enqueue(it)
+}
+
+// settle records an item's outcome for the next transaction.
+func (s *session) settle(it *item, outputs []pipeline.Record) {
+	t := it.tracker
+	t.mu.Lock()
+	t.running--
+	if t.life.Err() == nil {
+		t.finish(&completion{offset: it.offset, outputs: outputs})
+	}
+	t.wakeIdle()
+	next := t.unchain(it)
+	resume := t.paused && !t.closing && t.incomplete() < s.engine.cfg.Window*3/4
+	if resume {
+		t.paused = false
+	}
+	t.mu.Unlock()
+	s.let(it)
+	if next != nil {
+		s.dispatch(next, time.Now())
+	}
+	if resume {
+		s.consumer.ResumeFetchPartitions(map[string][]int32{t.topic: {t.partition}})
+	}
+	select {
+	case s.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// release gives an item back: it runs again after a pause that grows, unless its
+// partition has gone.
+func (s *session) release(it *item) {
+	t := it.tracker
+	t.mu.Lock()
+	t.running--
+	gone := t.closing || t.life.Err() != nil
+	t.wakeIdle()
+	t.mu.Unlock()
+	if gone {
+		s.let(it)
+		return
+	}
+	it.tries++
+	wait := min(100*time.Millisecond<<min(it.tries, 9), 30*time.Second)
+	it.timer = time.AfterFunc(wait, func() { s.engine.enqueue(it) })
+}
+
+func (s *session) fetchError(topic string, p *kgo.FetchPartition) {
+	var loss *kgo.ErrDataLoss
+	switch {
+	case errors.Is(p.Err, context.Canceled), errors.Is(p.Err, context.DeadlineExceeded), errors.Is(p.Err, kgo.ErrClientClosed):
+	case errors.As(p.Err, &loss):
+		s.log.Error("the broker lost records; reading goes on where it has some", zap.String("topic", topic), zap.Int32("partition", p.Partition), zap.Error(p.Err))
+	case errors.Is(p.Err, kerr.UnknownTopicID), errors.Is(p.Err, kerr.FencedInstanceID):
+		s.fail(fmt.Errorf("reading %s/%d: %w", topic, p.Partition, p.Err))
+	default:
+		s.log.Warn("reading", zap.String("topic", topic), zap.Int32("partition", p.Partition), zap.Error(p.Err))
+		var session *kgo.ErrGroupSession
+		if errors.As(p.Err, &session) && errors.Is(session, kerr.FencedInstanceID) {
+			s.fail(fmt.Errorf("another process runs as instance %q: %w", s.engine.cfg.Instance, p.Err))
+		}
+	}
+}
+
+// fail ends the session; the first error counts.
+func (s *session) fail(err error) {
+	s.broken.Store(true)
+	select {
+	case s.fatal <- err:
+	default:
+	}
+}
+
+// drain lets the calls in flight finish, for as long as the engine's limit says.
+func (s *session) drain() {
+	limit := time.NewTimer(s.engine.cfg.Drain)
+	defer limit.Stop()
+	for _, t := range s.closePartitions(nil) {
+		select {
+		case <-t.idle():
+		case <-limit.C:
+			return
+		case err := <-s.fatal:
+			s.log.Warn("stopping without a last transaction", zap.Error(err))
+			return
+		}
+	}
+}

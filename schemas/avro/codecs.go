@@ -1,0 +1,94 @@
+package avro
+
+import (
+	"context"
+	_ "embed"
+
+	"github.com/sira-ai/sira/schemas"
+)
+
+// The contract of each topic's values. Fields that hold JSON are strings with
+// JSON text, so that any consumer can read them; sets of names that may grow
+// are strings and not enums, so that an old reader is not stopped by a new
+// name; moments are microseconds, and null where there is none; durations are
+// longs with their unit in the name.
+var (
+	//go:embed request.avsc
+	requestSchema string
+	//go:embed result.avsc
+	resultSchema string
+	//go:embed chunk.avsc
+	chunkSchema string
+	//go:embed cost.avsc
+	costSchema string
+	//go:embed attempt.avsc
+	attemptSchema string
+	//go:embed audit.avsc
+	auditSchema string
+	//go:embed metric.avsc
+	metricSchema string
+)
+
+// Codecs holds one codec for each kind of record.
+type Codecs struct {
+	Request *Codec[schemas.Request]
+	Result  *Codec[schemas.Result]
+	Chunk   *Codec[schemas.Chunk]
+	Cost    *Codec[schemas.CostEvent]
+	Attempt *Codec[schemas.AttemptEvent]
+	Audit   *Codec[schemas.AuditEvent]
+	Metric  *Codec[schemas.MetricEvent]
+
+	render *renderer
+}
+
+// Topics names the topics whose values are of each kind.
+type Topics struct {
+	Requests, Results, Chunks, Costs, Attempts, Audit, Metrics []string
+}
+
+// NewCodecs returns codecs that find the schemas of others' records in source.
+func NewCodecs(source SchemaSource) *Codecs {
+	return &Codecs{
+		Request: newCodec[schemas.Request](requestSchema, source),
+		Result:  newCodec[schemas.Result](resultSchema, source),
+		Chunk:   newCodec[schemas.Chunk](chunkSchema, source),
+		Cost:    newCodec[schemas.CostEvent](costSchema, source),
+		Attempt: newCodec[schemas.AttemptEvent](attemptSchema, source),
+		Audit:   newCodec[schemas.AuditEvent](auditSchema, source),
+		Metric:  newCodec[schemas.MetricEvent](metricSchema, source),
+		render:  newRenderer(source),
+	}
+}
+
+// Register registers the schema of each kind for its topics. It may be called
+// again, after an error or for more topics. A kind without topics can be read
+// and not written.
+func (c *Codecs) Register(ctx context.Context, r Registrar, topics Topics) error {
+	for _, each := range []struct {
+		register func(context.Context, Registrar, ...string) error
+		topics   []string
+	}{
+		{c.Request.Register, topics.Requests},
+		{c.Result.Register, topics.Results},
+		{c.Chunk.Register, topics.Chunks},
+		{c.Cost.Register, topics.Costs},
+		{c.Attempt.Register, topics.Attempts},
+		{c.Audit.Register, topics.Audit},
+		{c.Metric.Register, topics.Metrics},
+	} {
+		if err := each.register(ctx, r, each.topics...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RenderJSON returns any record in Confluent wire format as JSON for people,
+// read with the schema that wrote it and no knowledge of its kind. Unions show
+// as their bare value; moments as microseconds; bytes, and so amounts, as Avro's
+// JSON encoding writes them, one escape per byte. Errors are those of
+// [Codec.Decode].
+func (c *Codecs) RenderJSON(ctx context.Context, b []byte) ([]byte, error) {
+	return c.render.json(ctx, b)
+}
