@@ -1,8 +1,10 @@
 package simulate
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"slices"
@@ -38,7 +40,7 @@ type Behaviour struct {
 	Models []string `json:"models,omitempty"`
 	// Context is the context window in tokens; a longer prompt is refused as the vendor refuses it. 0 is no limit.
 	Context int `json:"context,omitempty"`
-	// Latency passes before the first byte of an answer, whether good or bad.
+	// Latency passes before the first byte of an answer or of a fault; a request that is wrong in itself is refused at once.
 	Latency Latency `json:"latency,omitzero"`
 	// TokensPerSecond is the pace of a stream after its first token; 0 writes the stream at once.
 	TokensPerSecond float64 `json:"tokens_per_second,omitempty"`
@@ -215,4 +217,18 @@ func instanceName(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != '_'
 	}) < 0 && s[0] != '_' && s[0] != '.'
+}
+
+// decodeBehaviour reads one JSON object, strictly: what Behaviour does not have is a mistake.
+func decodeBehaviour(r io.Reader) (Behaviour, error) {
+	var b Behaviour
+	d := json.NewDecoder(r)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&b); err != nil {
+		return b, fmt.Errorf("reading the behaviour: %w", err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return b, errors.New("reading the behaviour: something follows the object")
+	}
+	return b, nil
 }

@@ -89,7 +89,7 @@ func Start(t testing.TB, opts Options) *Cluster {
 
 	c := &Cluster{t: t, running: make([]bool, opts.Brokers)}
 	var err error
-	if c.ports, err = reservePorts(portsPerNode * opts.Brokers); err != nil {
+	if c.ports, err = reservePorts(t.Context(), portsPerNode*opts.Brokers); err != nil {
 		t.Fatalf("kafkatest: %v", err)
 	}
 	t.Cleanup(c.ports.release)

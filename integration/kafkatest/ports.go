@@ -1,6 +1,7 @@
 package kafkatest
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -23,7 +24,7 @@ type ports struct {
 	held    []net.PacketConn
 }
 
-func reservePorts(n int) (*ports, error) {
+func reservePorts(ctx context.Context, n int) (*ports, error) {
 	p := &ports{}
 	// Anywhere in the range: clients of an earlier cluster may still redial its ports.
 	const count = lastPort - firstPort
@@ -32,18 +33,19 @@ func reservePorts(n int) (*ports, error) {
 		if len(p.numbers) == n {
 			return p, nil
 		}
-		p.tryReserve(firstPort + (start+i)%count)
+		p.tryReserve(ctx, firstPort+(start+i)%count)
 	}
 	p.release()
 	return nil, fmt.Errorf("%d TCP ports between %d and %d are not to be had", n, firstPort, lastPort)
 }
 
-func (p *ports) tryReserve(port int) {
-	twin, err := net.ListenPacket("udp4", address(loopback, port))
+func (p *ports) tryReserve(ctx context.Context, port int) {
+	var config net.ListenConfig
+	twin, err := config.ListenPacket(ctx, "udp4", address(loopback, port))
 	if err != nil {
 		return
 	}
-	probe, err := net.Listen("tcp4", address(loopback, port))
+	probe, err := config.Listen(ctx, "tcp4", address(loopback, port))
 	if err != nil {
 		_ = twin.Close()
 		return

@@ -11,7 +11,7 @@ import (
 func TestReservedPortsAreReservedOnce(t *testing.T) {
 	var all []int
 	for range 50 {
-		p, err := reservePorts(9)
+		p, err := reservePorts(t.Context(), 9)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -28,7 +28,7 @@ func TestReservedPortsAreReservedOnce(t *testing.T) {
 }
 
 func TestReservedPortCanBeBoundByABroker(t *testing.T) {
-	p, err := reservePorts(1)
+	p, err := reservePorts(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

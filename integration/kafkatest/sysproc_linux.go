@@ -9,7 +9,7 @@ import (
 // dieWithParent has the kernel kill the child when the test process dies, however that happens. The child has a process
 // group of its own, so that an interrupt from the terminal reaches the tests first.
 func dieWithParent() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true}
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
 // kill ends the process and whatever it started.

@@ -230,7 +230,8 @@ func (s *Subscriber) ends(ctx context.Context, topic string) (map[int32]kgo.Offs
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	listed, err := kadm.NewClient(cl).ListEndOffsets(ctx, topic)
+	// Committed: records of a transaction that is still open are not published yet.
+	listed, err := kadm.NewClient(cl).ListCommittedOffsets(ctx, topic)
 	if err == nil {
 		err = listed.Error()
 	}

@@ -257,15 +257,15 @@ func (s *subscription) register(fetches kgo.Fetches) []delivery {
 }
 
 // reportErrors logs what went wrong in a poll and says whether anything did. The client goes on trying by itself.
-func (s *subscription) reportErrors(ctx context.Context, fetches kgo.Fetches) (any bool) {
+func (s *subscription) reportErrors(ctx context.Context, fetches kgo.Fetches) (failed bool) {
 	for _, e := range fetches.Errors() {
 		if ctx.Err() != nil || errors.Is(e.Err, context.Canceled) {
 			continue
 		}
-		any = true
+		failed = true
 		s.log.Warn("reading failed", zap.Int32("partition", e.Partition), zap.Error(e.Err))
 	}
-	return any
+	return failed
 }
 
 // deliver sends a record's first message, from the goroutine that polls so that order is kept, and hands the rest over. It

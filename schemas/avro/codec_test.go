@@ -306,7 +306,7 @@ func TestRecordThatCanNotBeReadSaysWhetherItEverWill(t *testing.T) {
 	for _, test := range tests {
 		var v schemas.MetricEvent
 		err := test.codec.Decode(t.Context(), test.record, &v)
-		if !errors.Is(err, test.want) || errors.Is(err, ErrRegistryUnavailable) != (test.want == ErrRegistryUnavailable) {
+		if !errors.Is(err, test.want) || errors.Is(err, ErrRegistryUnavailable) != errors.Is(test.want, ErrRegistryUnavailable) {
 			t.Errorf("%s: got %v, want %v", test.name, err, test.want)
 		}
 	}

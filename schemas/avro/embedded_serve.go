@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // stopLimit is how long requests may take to finish once Serve was told to end.
@@ -25,8 +25,12 @@ func (e *EmbeddedRegistry) Listen(ctx context.Context) (net.Listener, error) {
 
 // Serve answers HTTP requests on l until ctx ends, then lets those under way
 // finish for up to five seconds. It closes l. It returns nil after an orderly
-// end.
-func (e *EmbeddedRegistry) Serve(ctx context.Context, l net.Listener) error {
+// end. The logger hears what net/http has to complain about, such as a panic.
+func (e *EmbeddedRegistry) Serve(ctx context.Context, l net.Listener, logger *zap.Logger) error {
+	errorLog, err := zap.NewStdLogAt(logger, zap.WarnLevel)
+	if err != nil {
+		return fmt.Errorf("setting up the embedded schema registry: %w", err)
+	}
 	srv := &http.Server{
 		Handler:           e.Handler(),
 		ReadHeaderTimeout: 5 * time.Second,
@@ -34,7 +38,7 @@ func (e *EmbeddedRegistry) Serve(ctx context.Context, l net.Listener) error {
 		WriteTimeout:      30 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          log.New(io.Discard, "", 0),
+		ErrorLog:          errorLog,
 	}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
@@ -45,7 +49,7 @@ func (e *EmbeddedRegistry) Serve(ctx context.Context, l net.Listener) error {
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
 	defer cancel()
-	err := srv.Shutdown(stop)
+	err = srv.Shutdown(stop)
 	if err != nil {
 		err = errors.Join(err, srv.Close())
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/sr"
+	"go.uber.org/zap"
 )
 
 func TestServerStopsWithItsContextAndFreesItsPort(t *testing.T) {
@@ -19,7 +20,7 @@ func TestServerStopsWithItsContextAndFreesItsPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- e.Serve(ctx, l) }()
+	go func() { served <- e.Serve(ctx, l, zap.NewNop()) }()
 	client, err := sr.NewClient(sr.URLs("http://" + l.Addr().String()))
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +107,7 @@ func FuzzRequestBody(f *testing.F) {
 			"POST /compatibility/subjects/s/versions", "POST /compatibility/subjects/s/versions/1",
 		} {
 			method, path, _ := strings.Cut(route, " ")
-			req := httptest.NewRequest(method, path, strings.NewReader(body))
+			req := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
 			req.Header.Set("Content-Type", "application/json")
 			rec := httptest.NewRecorder()
 			h.ServeHTTP(rec, req)

@@ -57,7 +57,7 @@ func (c *registryCache) load(keep func(cacheEntry)) error {
 	if err != nil {
 		return fmt.Errorf("reading cache_dir: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if err := readCache(f, keep); err != nil {
 		return fmt.Errorf("reading cache_dir: %w", err)
 	}

@@ -23,7 +23,9 @@ type renderer struct {
 // the bytes say: it makes room for any number of array items that is announced
 // and goes as deep as the bytes nest, until the process dies. Its limits are
 // variables of the whole process and none covers depth. So the other library,
-// which is bounded, reads the bytes first and goavro sees only sound ones.
+// which is bounded, reads the bytes first and goavro sees only sound ones. It
+// is stricter in two things that Decode lets pass: a key that a map holds twice
+// and a truth value that is neither 0 nor 1.
 type writer struct {
 	check  *avro.Schema
 	render *goavro.Codec

@@ -356,7 +356,7 @@ func isIdentifier(s string) bool {
 	return s != ""
 }
 
-// spool returns an unnamed file in the data folder. Nothing of it remains when it is closed, or when the process dies.
+// spool returns an unnamed file in the data folder. Its data is gone when it is closed, or when the process dies.
 func (e *Engine) spool() (*os.File, error) {
 	f, err := os.CreateTemp(e.dir, "sira-insert-*")
 	if err != nil {

@@ -141,7 +141,7 @@ func acceptsGzip(r *http.Request) bool {
 	if v := r.URL.Query().Get("enable_http_compression"); v != "" && !isOn(v) {
 		return false
 	}
-	for _, encoding := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
+	for encoding := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
 		name, quality, _ := strings.Cut(strings.TrimSpace(encoding), ";")
 		if name == "gzip" && strings.TrimSpace(quality) != "q=0" {
 			return true

@@ -1,0 +1,136 @@
+// Package invoke gets an answer: it asks the targets of a job in order until one
+// of them answers, within the limits of time, attempts and retries.
+//
+// What is done about a failure is decided by its code alone
+// ([schemas.Code.Policy]): whether the same target is asked again, whether the
+// next one is, and what must rest meanwhile (package balance). A failed attempt
+// is never an answer, and neither is a stream that broke off.
+package invoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/sira-ai/sira/handlers/balance"
+	"github.com/sira-ai/sira/handlers/provider"
+	"github.com/sira-ai/sira/pipeline"
+	"github.com/sira-ai/sira/schemas"
+)
+
+// Reasons for an attempt.
+const (
+	ReasonFirst    = "first"    // the first call of this round
+	ReasonRetry    = "retry"    // the same target once more
+	ReasonFallback = "fallback" // another target than the call before
+)
+
+// Endpoint is an endpoint together with what calls it.
+type Endpoint struct {
+	balance.EndpointConfig
+	Provider provider.Provider
+}
+
+// Pool is a pool of endpoints that can be called.
+type Pool struct {
+	*balance.Pool
+	kind    string
+	callers []provider.Provider // by endpoint index
+}
+
+// NewPool returns the pool of the provider of the given name in the
+// configuration. kind is recorded with attempts. onChange is as in
+// [balance.NewPool].
+func NewPool(name, kind string, c balance.Config, b balance.Balancer, endpoints []Endpoint, onChange func(balance.Change)) (*Pool, error) {
+	configs := make([]balance.EndpointConfig, len(endpoints))
+	callers := make([]provider.Provider, len(endpoints))
+	for i, e := range endpoints {
+		configs[i], callers[i] = e.EndpointConfig, e.Provider
+	}
+	pool, err := balance.NewPool(name, c, b, configs, onChange)
+	if err != nil {
+		return nil, err
+	}
+	return &Pool{Pool: pool, kind: kind, callers: callers}, nil
+}
+
+// Stage asks the targets of a job.
+type Stage struct {
+	config Config
+	pools  map[string]*Pool
+	budget *budget
+	jitter *jitter
+}
+
+var _ pipeline.Stage = (*Stage)(nil)
+
+// New returns the stage. pools maps the names of providers, as targets have
+// them, to their endpoints; it is not changed afterwards.
+func New(c Config, pools map[string]*Pool) (*Stage, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	for name, p := range pools {
+		if p == nil {
+			return nil, fmt.Errorf("provider %s has no pool", name)
+		}
+	}
+	return &Stage{config: c, pools: pools, budget: newBudget(c.RetryBudget), jitter: newJitter(c.Seed)}, nil
+}
+
+// Handle asks job.Targets in order and leaves the answer on the job. Every call
+// is added to job.Attempts, after those of earlier rounds.
+//
+// The pieces of a streamed answer go to job.Emit with the number of their
+// attempt, from Seq 0 each. An attempt that breaks off after output is closed by
+// a chunk of type error; the next begins anew, and readers drop what they have
+// of the earlier one. One chunk of type end closes the round, with the failure
+// if there is one. A job that is cut off by ctx has no end: it is given back and
+// streams again elsewhere.
+//
+// When there is no answer the returned *schemas.Failure is the most useful of
+// those that came up: one that a later round may cure before one that it will
+// not, of the former the one with the shortest RetryAfter, of the latter one
+// that blames the request before one that blames a target, and among equals the
+// last. A deadline that passes gives expired when no call was ever made, and
+// timeout otherwise. When ctx is cancelled its cause is returned, not a Failure.
+func (s *Stage) Handle(ctx context.Context, job *pipeline.Job) error {
+	if d, ok := ctx.Deadline(); !ok || d.After(job.Deadline) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, job.Deadline)
+		defer cancel()
+	}
+	r := newRound(s, job)
+	failure, err := r.run(ctx)
+	if err != nil {
+		return err
+	}
+	r.end(failure)
+	if failure != nil {
+		return failure
+	}
+	return nil
+}
+
+// affinity keeps the requests of one conversation together.
+func affinity(req *schemas.Request) uint64 {
+	if req.ConversationID == "" {
+		return 0
+	}
+	return xxhash.Sum64String(req.ConversationID)
+}
+
+// stopped reports how ctx ended: the job's deadline is the job's failure,
+// anything else gives the job back.
+func stopped(ctx context.Context, job *pipeline.Job) (*schemas.Failure, error) {
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) || time.Now().Before(job.Deadline) {
+		return nil, context.Cause(ctx)
+	}
+	if len(job.Attempts) == 0 {
+		return schemas.Fail(schemas.Expired, "the deadline passed before a provider could be called", nil), nil
+	}
+	return schemas.Fail(schemas.Timeout, "the deadline passed before a provider answered", nil), nil
+}

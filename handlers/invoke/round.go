@@ -1,0 +1,245 @@
+package invoke
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sira-ai/sira/handlers/balance"
+	"github.com/sira-ai/sira/pipeline"
+	"github.com/sira-ai/sira/schemas"
+)
+
+// round is one trip of a job through the stage.
+type round struct {
+	*Stage
+	job      *pipeline.Job
+	outgoing *schemas.Request
+	affinity uint64
+
+	states   []state // of job.Targets
+	calls    int     // made in this round
+	last     int     // index of the target called last; -1 before
+	waited   time.Duration
+	best     *schemas.Failure
+	number   int   // of the last attempt, over all rounds
+	seq      int64 // of the next chunk of that attempt
+	response *schemas.Response
+}
+
+// state is what this round knows of a target.
+type state struct {
+	done    bool // not asked again in this round
+	retries int
+}
+
+func newRound(s *Stage, job *pipeline.Job) *round {
+	r := &round{Stage: s, job: job, outgoing: job.Outgoing, last: -1, affinity: affinity(job.Request)}
+	if r.outgoing == nil {
+		r.outgoing = job.Request
+	}
+	r.states = make([]state, len(job.Targets))
+	if n := len(job.Attempts); n > 0 {
+		r.number = job.Attempts[n-1].Number
+	}
+	return r
+}
+
+// run returns nil, nil when the job is answered.
+func (r *round) run(ctx context.Context) (*schemas.Failure, error) {
+	if len(r.job.Targets) == 0 {
+		return schemas.Fail(schemas.Unroutable, "routing left no target to ask", nil), nil
+	}
+	for r.calls < r.config.MaxAttempts {
+		if ctx.Err() != nil {
+			return stopped(ctx, r.job)
+		}
+		i, lease, soonest := r.acquire()
+		if lease == nil {
+			switch again, err := r.await(ctx, soonest); {
+			case err != nil:
+				return stopped(ctx, r.job)
+			case !again:
+				return r.best, nil
+			}
+			continue
+		}
+		failure := r.call(ctx, i, lease)
+		if failure == nil {
+			return nil, nil
+		}
+		if ctx.Err() != nil {
+			return stopped(ctx, r.job)
+		}
+		r.keep(failure)
+		goOn, err := r.decide(ctx, i, lease, failure)
+		if err != nil {
+			return stopped(ctx, r.job)
+		}
+		if !goOn {
+			return failure, nil
+		}
+	}
+	return r.best, nil
+}
+
+// acquire returns a lease for the first target that can be called, or else when
+// it is worth looking again; zero: never.
+func (r *round) acquire() (int, *balance.Lease, time.Time) {
+	var soonest time.Time
+	now := time.Now()
+	for i := range r.job.Targets {
+		if r.states[i].done {
+			continue
+		}
+		lease, until := r.lease(i, now)
+		if lease != nil {
+			return i, lease, time.Time{}
+		}
+		if until.IsZero() {
+			r.states[i].done = true
+			r.keep(schemas.Fail(schemas.Unavailable, "a target of this request has no endpoint", nil))
+		} else if soonest.IsZero() || until.Before(soonest) {
+			soonest = until
+		}
+	}
+	return 0, nil, soonest
+}
+
+// lease tries to get an endpoint of target i; without one it says until when
+// there is none, zero meaning for ever.
+func (r *round) lease(i int, now time.Time) (*balance.Lease, time.Time) {
+	t := &r.job.Targets[i]
+	pool := r.pools[t.Provider]
+	if pool == nil {
+		return nil, time.Time{}
+	}
+	lease, err := pool.Acquire(r.affinity, t.Region, t.Model, now)
+	if err == nil {
+		return lease, time.Time{}
+	}
+	var unusable *balance.UnusableError
+	if errors.As(err, &unusable) {
+		return nil, unusable.Until
+	}
+	return nil, time.Time{}
+}
+
+// await waits for the moment at which an endpoint may be usable again. It
+// reports false when that is not within the limits, having kept a failure that
+// says when to come back; and an error when ctx ended.
+func (r *round) await(ctx context.Context, soonest time.Time) (bool, error) {
+	if soonest.IsZero() {
+		return false, nil
+	}
+	needed := time.Until(soonest)
+	wait := r.jitter.after(max(needed, time.Millisecond))
+	if r.waited+needed > r.config.MaxWait || !r.inTime(wait) {
+		f := schemas.Fail(schemas.Unavailable, "every endpoint that could answer is resting or out of order", nil)
+		f.RetryAfterMS = max((needed + time.Millisecond - 1).Milliseconds(), 1)
+		f.Phase = schemas.PhaseLocal
+		r.keep(f)
+		return false, nil
+	}
+	r.waited += wait
+	return true, pause(ctx, wait)
+}
+
+// decide does what the failure's policy says. It reports whether to go on, and
+// an error when ctx ended during a wait.
+func (r *round) decide(ctx context.Context, i int, failed *balance.Lease, f *schemas.Failure) (bool, error) {
+	p, st := f.Code.Policy(), &r.states[i]
+	if r.calls < r.config.MaxAttempts && !f.NoRetry {
+		switch {
+		case p.Scope == schemas.ScopeKey && p.Fallback && r.otherKey(i, failed):
+			// The failed key rests by now, so this does not go in circles.
+			if r.budget.retry(time.Now()) {
+				return true, nil
+			}
+		case st.retries < p.RetrySame:
+			if wait, ok := r.retry(i, f); ok {
+				return true, pause(ctx, wait)
+			}
+		}
+	}
+	st.done = true
+	return p.Fallback, nil
+}
+
+// retry pays for asking target i again and returns the wait before it. It
+// reports false when the target is better left alone.
+func (r *round) retry(i int, f *schemas.Failure) (time.Duration, bool) {
+	st := &r.states[i]
+	wait := r.jitter.backoff(r.config.Backoff, st.retries)
+	if advised := f.RetryAfter(); advised > r.config.MaxWait {
+		return 0, false
+	} else if advised > 0 {
+		wait = r.jitter.after(advised)
+	}
+	if !r.inTime(wait) || !r.budget.retry(time.Now()) {
+		return 0, false
+	}
+	st.retries++
+	return wait, true
+}
+
+// otherKey reports whether target i has an endpoint that the failure of one key
+// does not concern: then there is no reason to wait.
+func (r *round) otherKey(i int, failed *balance.Lease) bool {
+	t := &r.job.Targets[i]
+	for _, e := range r.pools[t.Provider].InRegion(t.Region) {
+		if e != failed.Endpoint && !e.SharesKey(failed.Endpoint) && e.Usable(time.Now()) {
+			return true
+		}
+	}
+	return false
+}
+
+// keep remembers the more useful of two failures; see [Stage.Handle].
+func (r *round) keep(f *schemas.Failure) {
+	if r.best == nil || !lessUseful(f, r.best) {
+		r.best = f
+	}
+}
+
+// lessUseful reports whether a tells less than b about what to do next.
+func lessUseful(a, b *schemas.Failure) bool {
+	p, q := a.Code.Policy(), b.Code.Policy()
+	switch {
+	case p.Later != q.Later:
+		return q.Later
+	case p.Later:
+		return a.RetryAfterMS > b.RetryAfterMS
+	default:
+		return p.Scope != schemas.ScopeRequest && q.Scope == schemas.ScopeRequest
+	}
+}
+
+// inTime reports whether there is time left after waiting for d.
+func (r *round) inTime(d time.Duration) bool { return time.Now().Add(d).Before(r.job.Deadline) }
+
+// end closes the stream of the round.
+func (r *round) end(failure *schemas.Failure) {
+	if r.outgoing.Stream {
+		r.emit(schemas.Chunk{Type: schemas.ChunkEnd, Failure: failure})
+	}
+}
+
+// emit numbers a chunk and passes it on.
+func (r *round) emit(c schemas.Chunk) {
+	c.RequestID, c.Tenant, c.Attempt, c.Seq = r.job.Request.ID, r.job.Request.Tenant, r.number, r.seq
+	r.seq++
+	r.job.Emit(c)
+}
+
+// pause waits for d or until ctx is done.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
