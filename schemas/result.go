@@ -33,9 +33,9 @@ type Result struct {
 	Lane          string            `json:"lane,omitempty" avro:"lane"`
 	Labels        map[string]string `json:"labels,omitempty" avro:"labels"`
 	Metadata      map[string]string `json:"metadata,omitempty" avro:"metadata"`
-	CreatedAt     time.Time         `json:"created_at,omitzero" avro:"created_at"` // the request record's timestamp
-	StartedAt     time.Time         `json:"started_at,omitzero" avro:"started_at"` // when a worker took it up
-	CompletedAt   time.Time         `json:"completed_at" avro:"completed_at"`
+	CreatedAt     time.Time         `json:"created_at,omitzero" avro:"created_at,omitzero"` // the request record's timestamp
+	StartedAt     time.Time         `json:"started_at,omitzero" avro:"started_at,omitzero"` // when a worker took it up
+	CompletedAt   time.Time         `json:"completed_at" avro:"completed_at,omitzero"`
 }
 
 // Cost sums up what a request cost.
@@ -114,7 +114,7 @@ type Attempt struct {
 	VendorCode   string    `json:"vendor_code,omitempty" avro:"vendor_code"`
 	Phase        Phase     `json:"phase,omitempty" avro:"phase"`
 	RetryAfterMS int64     `json:"retry_after_ms,omitempty" avro:"retry_after_ms"`
-	StartedAt    time.Time `json:"started_at" avro:"started_at"`
+	StartedAt    time.Time `json:"started_at" avro:"started_at,omitzero"`
 	LatencyMS    int64     `json:"latency_ms" avro:"latency_ms"`
 	FirstTokenMS int64     `json:"first_token_ms,omitempty" avro:"first_token_ms"` // 0: none seen
 	MaxGapMS     int64     `json:"max_gap_ms,omitempty" avro:"max_gap_ms"`         // longest pause between pieces of a stream

@@ -109,7 +109,6 @@ func (e *ErrorBody) takeShape(s *errorShape, depth int) bool {
 		if f.to == &e.Message {
 			limit = maxErrorMessage
 		}
-		// The outer type of an error object is the word error itself.
 		if *f.to == "" && set(f.to, f.raw, limit) {
 			told = true
 		}
@@ -152,11 +151,9 @@ func clip(s string, limit int) string {
 // header with the vendor's id of the request. secret, if not empty, is taken out
 // of whatever the vendor quotes.
 func Refusal(res *http.Response, requestID, secret string) *schemas.Failure {
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
+	// A broken body is read as far as it goes: the status says the most.
+	body, _ := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
 	f := Told(ParseError(body), secret)
-	if err != nil { // the status is worth more than the broken body
-		f = schemas.Fail(schemas.Internal, f.Message, err)
-	}
 	f.Code = CodeOf(res.StatusCode)
 	f.HTTPStatus = res.StatusCode
 	f.Phase = schemas.PhaseHeaders

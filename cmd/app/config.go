@@ -1,0 +1,217 @@
+package app
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/sira-ai/sira/handlers/balance"
+	"github.com/sira-ai/sira/handlers/invoke"
+	"github.com/sira-ai/sira/handlers/routing"
+	"github.com/sira-ai/sira/handlers/simulate"
+	"github.com/sira-ai/sira/pipeline/catalog"
+	"github.com/sira-ai/sira/pipeline/kafka"
+	"github.com/sira-ai/sira/schemas/avro"
+	"github.com/sira-ai/sira/sinks/webhook"
+)
+
+// Config is the configuration document, sira.yaml. See docs/configuration.md.
+type Config struct {
+	// Instance is the stable name of this process: two that run at once must not
+	// share it. Empty means the host's name.
+	Instance string `json:"instance,omitempty"`
+	// DataDir holds everything that the embedded services keep.
+	DataDir    string                `json:"data_dir,omitempty"`
+	HTTP       HTTPConfig            `json:"http,omitzero"`
+	Kafka      KafkaConfig           `json:"kafka,omitzero"`
+	Registry   RegistryConfig        `json:"registry,omitzero"`
+	ClickHouse ClickHouseConfig      `json:"clickhouse,omitzero"`
+	Blobs      BlobConfig            `json:"blobs,omitzero"`
+	Worker     WorkerConfig          `json:"worker,omitzero"`
+	Providers  []ProviderConfig      `json:"providers,omitempty"`
+	Balance    balance.Config        `json:"balance,omitzero"`
+	Invoke     invoke.Config         `json:"invoke,omitzero"`
+	Models     []routing.ModelConfig `json:"models,omitempty"`
+	Routes     []routing.RouteConfig `json:"routes,omitempty"`
+	Prices     PricesConfig          `json:"prices,omitzero"`
+	Webhooks   []webhook.Config      `json:"webhooks,omitempty"`
+	Simulator  simulate.Config       `json:"simulator,omitzero"`
+
+	// Version names the document's content: the first 12 hex digits of its SHA-256.
+	Version string `json:"-"`
+}
+
+// HTTPConfig is the process's own listener: health, metrics, profiles.
+type HTTPConfig struct {
+	Addr  string `json:"addr,omitempty"`  // 127.0.0.1:8088
+	Pprof bool   `json:"pprof,omitempty"` // profiles under /debug/pprof; on for loopback addresses
+}
+
+// KafkaConfig says which Kafka and which topics.
+type KafkaConfig struct {
+	kafka.Config    `json:",inline" yaml:",inline"`
+	Embedded        kafka.EmbeddedConfig `json:"embedded,omitzero"`          // of the role kafka
+	Prefix          string               `json:"prefix,omitempty"`           // of topics and groups; "sira."
+	Partitions      int32                `json:"partitions,omitempty"`       // of request, result and event topics; 8
+	EventPartitions int32                `json:"event_partitions,omitempty"` // of event topics; 2
+	Replication     int16                `json:"replication_factor,omitempty"`
+	MinInsync       int                  `json:"min_insync_replicas,omitempty"`
+	Retention       time.Duration        `json:"retention,omitempty"`    // of all but compacted topics; 168h
+	ReplyTopics     []string             `json:"reply_topics,omitempty"` // what requests may name in reply_to
+	Retry           []time.Duration      `json:"retry,omitempty"`        // delays of the retry topics; 30s, 2m, 10m
+	Lanes           []LaneConfig         `json:"lanes,omitempty"`
+}
+
+// LaneConfig is a class of requests. Its topic is the prefix, "requests." and its
+// name.
+type LaneConfig struct {
+	Name           string        `json:"name"`
+	Weight         int           `json:"weight,omitempty"`
+	Reserve        int           `json:"reserve,omitempty"`
+	Guarantee      string        `json:"guarantee,omitempty"`
+	Order          string        `json:"order,omitempty"`
+	MaxAge         time.Duration `json:"max_age,omitempty"`
+	TenantInFlight int           `json:"tenant_in_flight,omitempty"`
+}
+
+// RegistryConfig says which schema registry: URL "embedded" or an address of any
+// registry with Confluent's interface.
+type RegistryConfig struct {
+	URL      string           `json:"url,omitempty"`
+	Username string           `json:"username,omitempty"`
+	Password avro.Credential  `json:"password,omitempty"`
+	Token    avro.Credential  `json:"token,omitempty"`
+	TLS      avro.RegistryTLS `json:"tls,omitzero"`
+	Listen   string           `json:"listen,omitempty"` // of the embedded one; 127.0.0.1:8081
+}
+
+// ClickHouseConfig says which ClickHouse: DSN "embedded", clickhouse://… or
+// http(s)://….
+type ClickHouseConfig struct {
+	DSN      string         `json:"dsn,omitempty"`
+	Listen   string         `json:"listen,omitempty"`   // of the embedded one; 127.0.0.1:8123
+	Password catalog.Secret `json:"password,omitempty"` // of the embedded one
+	MaxRows  int            `json:"max_rows,omitempty"` // of a batch; 20000
+	MaxWait  time.Duration  `json:"max_wait,omitempty"` // of a row for its batch; 1s
+}
+
+// BlobConfig says where payloads above 256 KiB are kept. All workers and
+// producers need to see the same folder.
+type BlobConfig struct {
+	Dir string `json:"dir,omitempty"`
+}
+
+// WorkerConfig bounds a worker.
+type WorkerConfig struct {
+	Concurrency   int           `json:"concurrency,omitempty"`    // requests in flight; 2000
+	Window        int           `json:"window,omitempty"`         // unfinished requests of one partition; 1000
+	MaxBytes      int64         `json:"max_bytes,omitempty"`      // of requests held; 256 MiB
+	FlushInterval time.Duration `json:"flush_interval,omitempty"` // of transactions; 20ms
+	RevokeDrain   time.Duration `json:"revoke_drain,omitempty"`   // 10s
+	Drain         time.Duration `json:"drain,omitempty"`          // 30s
+	// Static keeps partitions for a worker that restarts; turn it off only where
+	// instances have no stable names.
+	Static         *bool         `json:"static_membership,omitempty"`
+	SessionTimeout time.Duration `json:"session_timeout,omitempty"` // 10s
+}
+
+// ProviderConfig is an account at a vendor. Settings are those of its kind, such
+// as base_url and api_key; an endpoint's settings replace the provider's.
+type ProviderConfig struct {
+	Name      string           `json:"name"`
+	Kind      string           `json:"kind"`
+	Region    string           `json:"region,omitempty"`
+	Balance   string           `json:"balance,omitempty"` // a kind; least_load
+	Endpoints []EndpointConfig `json:"endpoints,omitempty"`
+	Settings  map[string]any   `json:",inline" yaml:",inline"`
+}
+
+// EndpointConfig is one address or credential of a provider.
+type EndpointConfig struct {
+	ID       string         `json:"id"`
+	Region   string         `json:"region,omitempty"`
+	Key      string         `json:"key,omitempty"` // name of the credential; endpoints of one key rest together
+	Weight   int            `json:"weight,omitempty"`
+	Settings map[string]any `json:",inline" yaml:",inline"`
+}
+
+// PricesConfig says what is paid.
+type PricesConfig struct {
+	File string `json:"file,omitempty"` // a price book in YAML; empty: the built-in one
+}
+
+// Embedded is the word for a service in this process.
+const Embedded = "embedded"
+
+// Defaults returns the configuration of an empty document: everything embedded,
+// loopback only, simulated providers.
+func Defaults() Config {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "sira"
+	}
+	return Config{
+		Instance: host, DataDir: "sira-data",
+		HTTP: HTTPConfig{Addr: "127.0.0.1:8088"},
+		Kafka: KafkaConfig{
+			Embedded: kafka.EmbeddedConfig{Addr: "127.0.0.1:9092"}, Prefix: "sira.", Partitions: 8, EventPartitions: 2, Retention: 7 * 24 * time.Hour,
+			Retry: []time.Duration{30 * time.Second, 2 * time.Minute, 10 * time.Minute},
+			Lanes: []LaneConfig{
+				{Name: "interactive", Weight: 8, MaxAge: 2 * time.Minute},
+				{Name: "standard", Weight: 3, MaxAge: 30 * time.Minute},
+				{Name: "bulk", Weight: 1, MaxAge: 24 * time.Hour},
+			},
+		},
+		Registry:   RegistryConfig{URL: Embedded, Listen: "127.0.0.1:8081"},
+		ClickHouse: ClickHouseConfig{DSN: Embedded, Listen: "127.0.0.1:8123"},
+		Worker:     WorkerConfig{Concurrency: 2000, Window: 1000, MaxBytes: 256 << 20, FlushInterval: 20 * time.Millisecond, RevokeDrain: 10 * time.Second, Drain: 30 * time.Second, SessionTimeout: 10 * time.Second},
+		Balance:    balance.Defaults(),
+		Invoke:     invoke.Defaults(),
+		Simulator:  simulate.Config{Listen: "127.0.0.1:8089"},
+	}
+}
+
+// lanes returns the engine's lanes, with the one of the retry topics.
+func (c *Config) lanes() []kafka.LaneConfig {
+	lanes := make([]kafka.LaneConfig, 0, len(c.Kafka.Lanes)+1)
+	for _, l := range c.Kafka.Lanes {
+		lanes = append(lanes, kafka.LaneConfig{
+			Name: l.Name, Topics: []string{c.RequestTopic(l.Name)}, Weight: l.Weight, Reserve: l.Reserve, Guarantee: l.Guarantee,
+			Order: l.Order, MaxAge: l.MaxAge, TenantInFlight: l.TenantInFlight,
+		})
+	}
+	if tiers := c.tiers(); len(tiers) > 0 {
+		retry := kafka.LaneConfig{Name: "retry", Retry: true}
+		for _, t := range tiers {
+			retry.Topics = append(retry.Topics, t.Topic)
+		}
+		lanes = append(lanes, retry)
+	}
+	return lanes
+}
+
+// brokers says how clients reach Kafka, given the address of the embedded broker.
+func (c *Config) client(embedded string) kafka.Config {
+	k := c.Kafka.Config
+	if len(k.Brokers) == 0 || (len(k.Brokers) == 1 && k.Brokers[0] == Embedded) {
+		k.Brokers = []string{embedded}
+	}
+	if k.ClientID == "" {
+		k.ClientID = "sira"
+	}
+	return k
+}
+
+// UsesEmbeddedKafka reports whether the document names no brokers of its own.
+func (c *Config) UsesEmbeddedKafka() bool {
+	b := c.Kafka.Brokers
+	return len(b) == 0 || (len(b) == 1 && b[0] == Embedded)
+}
+
+// ClickHouseDSN returns where clients find ClickHouse.
+func (c *Config) ClickHouseDSN() string {
+	if c.ClickHouse.DSN != Embedded {
+		return c.ClickHouse.DSN
+	}
+	return fmt.Sprintf("http://default:%s@%s/sira", c.ClickHouse.Password.Reveal(), c.ClickHouse.Listen)
+}

@@ -1,0 +1,470 @@
+package app
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
+
+	"github.com/sira-ai/sira/handlers/routing"
+	"github.com/sira-ai/sira/pipeline/kafka"
+)
+
+// Fault is something wrong with a configuration document, and where.
+type Fault struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"`
+	Column  int    `json:"column"`
+	Path    string `json:"path,omitempty"`
+	Message string `json:"message"` // what is wrong and what to write instead
+}
+
+// Error writes file:line:column: path: message.
+func (f *Fault) Error() string {
+	s := f.File
+	if f.Line > 0 {
+		s += fmt.Sprintf(":%d:%d", f.Line, f.Column)
+	}
+	if f.Path != "" {
+		s += ": " + f.Path
+	}
+	return s + ": " + f.Message
+}
+
+// Faults is everything that is wrong with a document, in the order of its lines.
+type Faults []*Fault
+
+// Error writes a line for each fault.
+func (fs Faults) Error() string {
+	lines := make([]string, len(fs))
+	for i, f := range fs {
+		lines[i] = f.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Load reads a configuration document over the defaults. Its error is a Faults
+// with all that is wrong, or the reason why the file could not be read.
+func Load(path string) (Config, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("reading configuration: %w", err)
+	}
+	return Parse(path, b)
+}
+
+// Parse is Load for a document in memory; name stands for the file in faults.
+func Parse(name string, b []byte) (Config, error) {
+	cfg := Defaults()
+	sum := sha256.Sum256(b)
+	cfg.Version = hex.EncodeToString(sum[:6])
+	d := &document{file: name}
+	d.read(b, &cfg)
+	if len(d.faults) == 0 {
+		d.validate(&cfg)
+	}
+	if len(d.faults) > 0 {
+		slices.SortStableFunc(d.faults, func(a, b *Fault) int {
+			if a.Line != b.Line {
+				return a.Line - b.Line
+			}
+			return a.Column - b.Column
+		})
+		return Config{}, Faults(d.faults)
+	}
+	return cfg, nil
+}
+
+// document is a configuration document while it is read.
+type document struct {
+	file   string
+	root   ast.Node
+	faults []*Fault
+}
+
+func (d *document) read(b []byte, cfg *Config) {
+	f, err := parser.ParseBytes(b, 0)
+	if err != nil {
+		d.decodeFault("", err)
+		return
+	}
+	if len(f.Docs) == 0 || f.Docs[0].Body == nil {
+		return // an empty document: the defaults
+	}
+	if len(f.Docs) > 1 {
+		d.at(f.Docs[1].Body, "", "a second document: keep one")
+	}
+	d.root = f.Docs[0].Body
+	ast.Walk(&expander{d}, d.root)
+	fields, ok := entries(d.root)
+	if !ok {
+		d.at(d.root, "", "the document must be a mapping, such as kafka: {…}")
+		return
+	}
+	t := reflect.TypeFor[Config]()
+	d.unknownKeys(d.root, t, "")
+	v := reflect.ValueOf(cfg).Elem()
+	for _, e := range fields {
+		field, ok := fieldByName(t, e.Key.String())
+		if !ok {
+			continue
+		}
+		target := v.FieldByIndex(field.Index)
+		if list, isList := e.Value.(*ast.SequenceNode); isList && field.Type.Kind() == reflect.Slice {
+			out := reflect.MakeSlice(field.Type, 0, len(list.Values))
+			for i, item := range list.Values {
+				one := reflect.New(field.Type.Elem())
+				d.decode(item, one.Interface(), fmt.Sprintf("%s[%d]", e.Key.String(), i))
+				out = reflect.Append(out, one.Elem())
+			}
+			target.Set(out)
+			continue
+		}
+		d.decode(e.Value, target.Addr().Interface(), e.Key.String())
+	}
+}
+
+func (d *document) decode(n ast.Node, v any, path string) {
+	if _, null := n.(*ast.NullNode); null {
+		return
+	}
+	if err := yaml.NodeToValue(n, v); err != nil {
+		d.decodeFault(path, err)
+	}
+}
+
+// decodeFault adds the decoder's complaint with its place.
+func (d *document) decodeFault(path string, err error) {
+	f := &Fault{File: d.file, Path: path, Message: err.Error()}
+	var at yaml.Error
+	if errors.As(err, &at) {
+		f.Message = at.GetMessage()
+		if t := at.GetToken(); t != nil {
+			f.Line, f.Column = t.Position.Line, t.Position.Column
+		}
+	}
+	d.faults = append(d.faults, f)
+}
+
+func (d *document) at(n ast.Node, path, message string) {
+	f := &Fault{File: d.file, Path: path, Message: message}
+	if n != nil && n.GetToken() != nil {
+		f.Line, f.Column = n.GetToken().Position.Line, n.GetToken().Position.Column
+	}
+	d.faults = append(d.faults, f)
+}
+
+// path adds a fault at a path such as models[2].targets[0].provider, or at the
+// nearest part of it that the document has.
+func (d *document) path(path, message string) {
+	var n ast.Node
+	for p := path; d.root != nil && p != ""; {
+		if at, err := yaml.PathString("$." + p); err == nil {
+			if found, err := at.FilterNode(d.root); err == nil && found != nil {
+				n = found
+				break
+			}
+		}
+		i := strings.LastIndexAny(p, ".[")
+		if i < 0 {
+			break
+		}
+		p = p[:i]
+	}
+	d.at(n, path, message)
+}
+
+// unknownKeys adds a fault for every key that t does not have.
+func (d *document) unknownKeys(n ast.Node, t reflect.Type, path string) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch {
+	case t.Kind() == reflect.Slice:
+		if list, ok := n.(*ast.SequenceNode); ok {
+			for i, item := range list.Values {
+				d.unknownKeys(item, t.Elem(), fmt.Sprintf("%s[%d]", path, i))
+			}
+		}
+	case t.Kind() == reflect.Map:
+		if fields, ok := entries(n); ok {
+			for _, e := range fields {
+				d.unknownKeys(e.Value, t.Elem(), join(path, e.Key.String()))
+			}
+		}
+	case t.Kind() == reflect.Struct:
+		fields, ok := entries(n)
+		if !ok {
+			return
+		}
+		names, open := keysOf(t)
+		for _, e := range fields {
+			key := e.Key.String()
+			if f, known := fieldByName(t, key); known {
+				d.unknownKeys(e.Value, f.Type, join(path, key))
+			} else if !open {
+				d.at(e.Key, join(path, key), "unknown key; "+suggest(key, names))
+			}
+		}
+	}
+}
+
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// entries returns the pairs of a mapping.
+func entries(n ast.Node) ([]*ast.MappingValueNode, bool) {
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		return m.Values, true
+	case *ast.MappingValueNode:
+		return []*ast.MappingValueNode{m}, true
+	case *ast.AnchorNode:
+		return entries(m.Value)
+	}
+	return nil, false
+}
+
+// keysOf returns the names of a struct's keys, and whether it takes others too.
+func keysOf(t reflect.Type) (names []string, open bool) {
+	for f := range fieldsOf(t) {
+		name, inline := keyOf(f)
+		switch {
+		case inline && f.Type.Kind() == reflect.Map:
+			open = true
+		case inline:
+			more, also := keysOf(f.Type)
+			names, open = append(names, more...), open || also
+		case name != "-":
+			names = append(names, name)
+		}
+	}
+	return names, open || reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]())
+}
+
+func fieldsOf(t reflect.Type) func(func(reflect.StructField) bool) {
+	return func(yield func(reflect.StructField) bool) {
+		for i := range t.NumField() {
+			if !yield(t.Field(i)) {
+				return
+			}
+		}
+	}
+}
+
+func keyOf(f reflect.StructField) (name string, inline bool) {
+	tag := f.Tag.Get("json")
+	name, options, _ := strings.Cut(tag, ",")
+	return name, strings.Contains(options, "inline") || (f.Anonymous && name == "")
+}
+
+func fieldByName(t reflect.Type, key string) (reflect.StructField, bool) {
+	for f := range fieldsOf(t) {
+		name, inline := keyOf(f)
+		if inline && f.Type.Kind() == reflect.Struct {
+			if in, ok := fieldByName(f.Type, key); ok {
+				return in, true
+			}
+		}
+		if name == key && key != "-" {
+			return f, true
+		}
+	}
+	return reflect.StructField{}, false
+}
+
+// suggest names the nearest key, or all of them.
+func suggest(key string, names []string) string {
+	slices.Sort(names)
+	best, distance := "", 3
+	for _, n := range names {
+		if d := editDistance(key, n); d < distance {
+			best, distance = n, d
+		}
+	}
+	if best != "" {
+		return "did you mean " + best + "?"
+	}
+	return "there are " + strings.Join(names, ", ")
+}
+
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}
+
+// expander replaces ${NAME} by the environment's and ${file:path} by a file's
+// content, in values only, so that what is put in can't change the document.
+type expander struct{ d *document }
+
+var reference = regexp.MustCompile(`\$\{([^}]*)\}`)
+
+// Visit implements ast.Visitor.
+func (x *expander) Visit(n ast.Node) ast.Visitor {
+	s, ok := n.(*ast.StringNode)
+	if !ok || !strings.Contains(s.Value, "${") {
+		return x
+	}
+	s.Value = reference.ReplaceAllStringFunc(s.Value, func(m string) string {
+		name := m[2 : len(m)-1]
+		if path, isFile := strings.CutPrefix(name, "file:"); isFile {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				x.d.at(n, "", fmt.Sprintf("reading %s: %v", m, err))
+			}
+			return strings.TrimRight(string(b), "\r\n")
+		}
+		v, set := os.LookupEnv(name)
+		if !set {
+			x.d.at(n, "", fmt.Sprintf("%s: the environment has no %s; set it", m, name))
+		}
+		return v
+	})
+	// The decoder of some types reads the token instead of the value.
+	s.Token = &token.Token{Type: token.StringType, Value: s.Value, Origin: s.Value, Position: s.Token.Position, Prev: s.Token.Prev, Next: s.Token.Next}
+	return x
+}
+
+// validate checks what needs more than one key.
+func (d *document) validate(cfg *Config) {
+	check := func(path string, err error) {
+		if err == nil {
+			return
+		}
+		var many interface{ Unwrap() []error }
+		if errors.As(err, &many) {
+			for _, e := range many.Unwrap() {
+				d.path(path, e.Error())
+			}
+			return
+		}
+		d.path(path, err.Error())
+	}
+	if !cfg.UsesEmbeddedKafka() {
+		check("kafka", cfg.Kafka.Validate())
+	}
+	check("kafka.embedded", cfg.Kafka.Embedded.Validate())
+	for _, t := range cfg.Topics() {
+		check("kafka", t.Validate())
+	}
+	engine := kafka.EngineConfig{Instance: cfg.Instance, Group: "sira", Lanes: cfg.lanes(), Concurrency: cfg.Worker.Concurrency}
+	check("kafka.lanes", engine.Validate())
+	check("balance", cfg.Balance.Validate())
+	check("invoke", cfg.Invoke.Validate())
+	check("simulator", cfg.Simulator.Validate())
+	rc := routing.Config{Models: cfg.Models, Routes: cfg.Routes}
+	for _, f := range rc.Faults(strategies()) {
+		d.path(f.Path, f.Message)
+	}
+	d.providers(cfg)
+	for i, w := range cfg.Webhooks {
+		check(fmt.Sprintf("webhooks[%d]", i), w.Validate())
+	}
+}
+
+// providers checks the accounts and that every target names one.
+func (d *document) providers(cfg *Config) {
+	known := map[string]bool{}
+	kinds := providers()
+	for i, p := range cfg.Providers {
+		at := fmt.Sprintf("providers[%d]", i)
+		if p.Name == "" || known[p.Name] {
+			d.path(at+".name", "the name is missing or used twice")
+		}
+		known[p.Name] = true
+		if p.Balance != "" {
+			if err := balancers().Check(p.Balance, nil); err != nil {
+				d.path(at+".balance", err.Error())
+			}
+		}
+		for _, e := range p.endpoints() {
+			s, err := settingsOf(p.Settings, e.Settings)
+			if err == nil {
+				err = kinds.Check(p.Kind, s)
+			}
+			if err != nil {
+				d.path(at+".kind", err.Error())
+				break
+			}
+		}
+	}
+	names := make([]string, 0, len(known))
+	for n := range known {
+		names = append(names, n)
+	}
+	dangling := func(at string, targets []routing.TargetConfig) {
+		for j, t := range targets {
+			if !known[t.Provider] {
+				d.path(fmt.Sprintf("%s.targets[%d].provider", at, j), fmt.Sprintf("no provider is named %q; %s", t.Provider, suggest(t.Provider, names)))
+			}
+		}
+	}
+	for i, m := range cfg.Models {
+		dangling(fmt.Sprintf("models[%d]", i), m.Targets)
+	}
+	for i, r := range cfg.Routes {
+		dangling(fmt.Sprintf("routes[%d]", i), r.Targets)
+	}
+}
+
+// endpoints returns the provider's endpoints; without any, the provider itself.
+func (p *ProviderConfig) endpoints() []EndpointConfig {
+	if len(p.Endpoints) == 0 {
+		return []EndpointConfig{{ID: p.Name, Region: p.Region}}
+	}
+	out := slices.Clone(p.Endpoints)
+	for i := range out {
+		if out[i].Region == "" {
+			out[i].Region = p.Region
+		}
+		if out[i].ID == "" {
+			out[i].ID = fmt.Sprintf("%s-%d", p.Name, i+1)
+		}
+	}
+	return out
+}
+
+// settingsOf returns base with over's keys in place of its own, as JSON.
+func settingsOf(base, over map[string]any) (json.RawMessage, error) {
+	all := make(map[string]any, len(base)+len(over))
+	for k, v := range base {
+		all[k] = v
+	}
+	for k, v := range over {
+		all[k] = v
+	}
+	b, err := json.Marshal(all)
+	if err != nil {
+		return nil, fmt.Errorf("reading settings: %w", err)
+	}
+	return b, nil
+}

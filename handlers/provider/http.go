@@ -1,0 +1,225 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/sira-ai/sira/schemas"
+)
+
+// MaxBodyBytes bounds a vendor's answer: images come as base64 in JSON.
+const MaxBodyBytes = 64 << 20
+
+// Limits on reading an answer's rest for the sake of its connection.
+const (
+	drainBytes = 256 << 10
+	drainWait  = 50 * time.Millisecond
+)
+
+// ProbeEncoder is the ability of an Adapter to word a question that costs
+// nothing and shows whether the vendor answers.
+type ProbeEncoder interface {
+	EncodeProbe(ctx context.Context) (*http.Request, error)
+}
+
+// OverHTTP returns the provider that sends what a encodes with client; nil means
+// http.DefaultClient. It is a [Prober] if a is a [ProbeEncoder]. Redirects are
+// not followed: they would carry the credential elsewhere.
+func OverHTTP(a Adapter, client *http.Client) Provider {
+	if client == nil {
+		client = http.DefaultClient
+	}
+	own := *client
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	p := &overHTTP{adapter: a, client: &own, limit: MaxBodyBytes}
+	if e, ok := a.(ProbeEncoder); ok {
+		return &probing{overHTTP: p, encoder: e}
+	}
+	return p
+}
+
+// NewTransport returns a transport for thousands of slow calls at once to a few
+// hosts. How long a call may take is for its context to say.
+func NewTransport() *http.Transport {
+	dialer := net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         dialer.DialContext,
+		ForceAttemptHTTP2:   true,
+		MaxIdleConns:        0, // no limit but the one for each host
+		MaxIdleConnsPerHost: 2048,
+		IdleConnTimeout:     90 * time.Second,
+		TLSHandshakeTimeout: 10 * time.Second,
+		// Answers are small, and a compressed event stream waits for its compressor.
+		DisableCompression: true,
+		// A connection that died silently would take all of its streams with it.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
+	}
+}
+
+type overHTTP struct {
+	adapter Adapter
+	client  *http.Client
+	limit   int64
+}
+
+// Infer implements [Provider].
+func (p *overHTTP) Infer(ctx context.Context, call Call, emit Emit) (*schemas.Response, error) {
+	req, err := p.adapter.Encode(ctx, call)
+	if err != nil {
+		f := schemas.AsFailure(err)
+		f.Phase = schemas.PhaseLocal
+		return nil, f
+	}
+	res, err := p.send(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	defer release(res)
+	answer, err := p.adapter.Decode(res, call, emit)
+	if err != nil {
+		return nil, overdue(ctx, schemas.AsFailure(err))
+	}
+	return answer, nil
+}
+
+type probing struct {
+	*overHTTP
+	encoder ProbeEncoder
+}
+
+// Probe implements [Prober]. Its error is a *schemas.Failure.
+func (p *probing) Probe(ctx context.Context) error {
+	req, err := p.encoder.EncodeProbe(ctx)
+	if err != nil {
+		return schemas.AsFailure(err)
+	}
+	res, err := p.send(ctx, req)
+	if err != nil {
+		return err
+	}
+	defer release(res)
+	if res.StatusCode/100 == 2 {
+		return nil
+	}
+	_, err = p.adapter.Decode(res, Call{Request: &schemas.Request{}}, nil)
+	return overdue(ctx, schemas.AsFailure(err))
+}
+
+// send returns the answer with a bounded body, or a *schemas.Failure.
+func (p *overHTTP) send(ctx context.Context, req *http.Request) (*http.Response, error) {
+	sent := watch(req)
+	res, err := p.client.Do(req) //nolint:bodyclose // release closes it
+	if err != nil {
+		return nil, unsent(ctx, err, sent.Load())
+	}
+	res.Body = &boundedBody{body: res.Body, left: p.limit}
+	return res, nil
+}
+
+// watch returns a flag that is set once the transport takes the request's body,
+// which it does when it has a connection to write to.
+func watch(req *http.Request) *atomic.Bool {
+	sent := new(atomic.Bool)
+	if req.Body == nil || req.Body == http.NoBody {
+		return sent
+	}
+	req.Body = &watchedBody{req.Body, sent}
+	if open := req.GetBody; open != nil {
+		req.GetBody = func() (io.ReadCloser, error) {
+			body, err := open()
+			return &watchedBody{body, sent}, err
+		}
+	}
+	return sent
+}
+
+type watchedBody struct {
+	io.ReadCloser
+	sent *atomic.Bool
+}
+
+func (w *watchedBody) Read(p []byte) (int, error) {
+	w.sent.Store(true)
+	return w.ReadCloser.Read(p)
+}
+
+// unsent translates an error of the transport. Its text may hold an address but
+// no header, and so no credential.
+func unsent(ctx context.Context, err error, sent bool) *schemas.Failure {
+	var outer *url.Error
+	if errors.As(err, &outer) {
+		err = outer.Err
+	}
+	f := schemas.Fail(schemas.Network, "the connection to the provider broke before it answered", err)
+	f.Phase = schemas.PhaseSent
+	if !sent {
+		f.Code, f.Message = schemas.Unavailable, "no connection to the provider"
+		f.Phase = schemas.PhaseConnect
+	}
+	return overdue(ctx, f)
+}
+
+// overdue returns f, unless what looks like a broken connection is only the end
+// of ctx.
+func overdue(ctx context.Context, f *schemas.Failure) *schemas.Failure {
+	if ctx.Err() == nil {
+		return f
+	}
+	switch f.Code {
+	case schemas.Network, schemas.Unavailable, schemas.StreamInterrupted, schemas.Internal:
+	default:
+		return f
+	}
+	if f.VendorCode != "" || f.HTTPStatus >= http.StatusBadRequest {
+		return f
+	}
+	g := schemas.Fail(schemas.Cancelled, "the call was cancelled", context.Cause(ctx))
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		g = schemas.Fail(schemas.Timeout, "the provider did not answer in time", context.Cause(ctx))
+	}
+	g.Phase, g.Usage = f.Phase, f.Usage
+	g.HTTPStatus, g.UpstreamRequestID = f.HTTPStatus, f.UpstreamRequestID
+	return g
+}
+
+// boundedBody is a body that fails beyond a limit.
+type boundedBody struct {
+	body  io.ReadCloser
+	left  int64
+	ended bool
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, schemas.Fail(schemas.MalformedResponse, "the provider's answer is above the size limit", nil)
+	}
+	if int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	n, err := b.body.Read(p)
+	b.left -= int64(n)
+	b.ended = b.ended || err != nil
+	return n, err
+}
+
+func (b *boundedBody) Close() error { return b.body.Close() }
+
+// release closes the body of res. It first reads what little may be left of it,
+// so that the connection can serve the next call, but gives up soon: a vendor
+// may keep a stream open after its end.
+func release(res *http.Response) {
+	defer func() { _ = res.Body.Close() }()
+	if b, ok := res.Body.(*boundedBody); ok && b.ended {
+		return
+	}
+	enough := time.AfterFunc(drainWait, func() { _ = res.Body.Close() })
+	defer enough.Stop()
+	_, _ = io.CopyN(io.Discard, res.Body, drainBytes)
+}

@@ -1,0 +1,253 @@
+package openai
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/sira-ai/sira/handlers/provider"
+	"github.com/sira-ai/sira/handlers/provider/wire"
+	"github.com/sira-ai/sira/schemas"
+)
+
+// body returns the JSON of a chat completions request. It is written by hand:
+// each request passes here, and this takes one allocation.
+func (a *adapter) body(call provider.Call) ([]byte, error) {
+	req := call.Request
+	b := make([]byte, 0, sizeOf(req))
+	b = append(b, '{')
+	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
+	b = append(wire.AppendField(b, "messages"), '[')
+	var err error
+	for i := range req.Messages {
+		if b, err = a.message(b, &req.Messages[i], i); err != nil {
+			return nil, err
+		}
+	}
+	b = append(b, ']')
+	b = tools(b, req)
+	b = output(b, req.Output)
+	b = a.sampling(b, req)
+	b = wire.AppendIntField(b, a.config.MaxTokensField, req.MaxTokens)
+	if a.config.EndUserField != "" {
+		b = wire.AppendStringField(b, a.config.EndUserField, req.EndUser)
+	}
+	if req.Stream {
+		b = append(wire.AppendField(b, "stream"), "true"...)
+		if !a.config.NoStreamUsage {
+			b = append(wire.AppendField(b, "stream_options"), `{"include_usage":true}`...)
+		}
+	}
+	b = append(b, '}')
+	if ext := req.Ext[vendor]; len(ext) > 0 {
+		return wire.Overlay(b, "ext."+vendor, ext, "model", "messages", "stream", "stream_options")
+	}
+	return b, nil
+}
+
+// sizeOf guesses the length of the body, so that it rarely has to grow.
+func sizeOf(req *schemas.Request) int {
+	n := 256
+	for i := range req.Messages {
+		n += 64
+		for j := range req.Messages[i].Parts {
+			p := &req.Messages[i].Parts[j]
+			n += 48 + len(p.Text) + len(p.Text)/16
+			if p.Media != nil {
+				n += 64 + len(p.Media.URL) + len(p.Media.Data)*4/3
+			}
+			if p.ToolCall != nil {
+				n += 96 + len(p.ToolCall.Arguments)*5/4
+			}
+			if p.ToolResult != nil {
+				n += 128
+				for k := range p.ToolResult.Parts {
+					n += len(p.ToolResult.Parts[k].Text) * 9 / 8
+				}
+			}
+		}
+	}
+	for i := range req.Tools {
+		n += 96 + len(req.Tools[i].Description) + len(req.Tools[i].Parameters)
+	}
+	if req.Output != nil {
+		n += 96 + len(req.Output.Schema)
+	}
+	return n
+}
+
+// message appends a message, or several: each tool result is one of its own.
+func (a *adapter) message(b []byte, m *schemas.Message, i int) ([]byte, error) {
+	rest := 0
+	for j := range m.Parts {
+		r := m.Parts[j].ToolResult
+		if m.Parts[j].Kind != schemas.PartToolResult || r == nil {
+			rest++
+			continue
+		}
+		b = append(wire.AppendItem(b), `{"role":"tool","tool_call_id":`...)
+		b = wire.AppendString(b, r.CallID)
+		if k := slices.IndexFunc(r.Parts, func(p schemas.Part) bool { return p.Kind != schemas.PartText }); k >= 0 {
+			return nil, wire.Unsupported(field(i, j), "has a tool result that is not text")
+		}
+		b = wire.AppendString(wire.AppendField(b, "content"), schemas.Message{Parts: r.Parts}.Text())
+		b = append(b, '}')
+	}
+	switch {
+	case rest == 0 && len(m.Parts) > 0:
+		return b, nil
+	case m.Role == schemas.RoleTool:
+		return nil, wire.Invalid(fmt.Sprintf("messages[%d]", i), "has role tool but parts that are no tool results")
+	}
+	role := m.Role
+	if role == schemas.RoleDeveloper && a.config.DeveloperAsSystem {
+		role = schemas.RoleSystem
+	}
+	b = append(wire.AppendItem(b), '{')
+	b = wire.AppendString(wire.AppendField(b, "role"), string(role))
+	b = wire.AppendStringField(b, "name", m.Name)
+	var err error
+	if m.Role == schemas.RoleAssistant {
+		b, err = a.said(b, m, i)
+	} else {
+		b, err = a.content(b, m, i)
+	}
+	return append(b, '}'), err
+}
+
+// content appends what a user or the system says: a string where one text is
+// all, else a list.
+func (a *adapter) content(b []byte, m *schemas.Message, i int) ([]byte, error) {
+	b = wire.AppendField(b, "content")
+	if len(m.Parts) <= 1 || a.config.FlattenText {
+		if !slices.ContainsFunc(m.Parts, func(p schemas.Part) bool { return p.Kind != schemas.PartText }) {
+			return wire.AppendString(b, m.Text()), nil
+		}
+	}
+	b = append(b, '[')
+	for j := range m.Parts {
+		p := &m.Parts[j]
+		var why string
+		switch p.Kind {
+		case schemas.PartToolResult: // already a message of its own
+			continue
+		case schemas.PartText:
+			b = append(wire.AppendItem(b), `{"type":"text","text":`...)
+			b = append(wire.AppendString(b, p.Text), '}')
+		case schemas.PartImage:
+			b, why = image(wire.AppendItem(b), p.Media)
+		case schemas.PartAudio:
+			b, why = audio(wire.AppendItem(b), p.Media)
+		case schemas.PartFile:
+			b, why = file(wire.AppendItem(b), p.Media)
+		default:
+			why = "is of a kind that this provider does not take from a " + string(m.Role)
+		}
+		if why != "" {
+			return nil, wire.Unsupported(field(i, j), why)
+		}
+	}
+	return append(b, ']'), nil
+}
+
+func field(message, part int) string { return fmt.Sprintf("messages[%d].parts[%d]", message, part) }
+
+func image(b []byte, m *schemas.Media) ([]byte, string) {
+	b = append(b, `{"type":"image_url","image_url":{"url":`...)
+	switch {
+	case len(m.Data) > 0 && m.MIME == "":
+		return b, "has data without a mime type"
+	case len(m.Data) > 0:
+		b = wire.AppendBase64(b, "data:"+plain(m.MIME)+";base64,", m.Data)
+	case m.URL != "":
+		b = wire.AppendString(b, m.URL)
+	default:
+		return b, "is an image by file id: give its data or URL"
+	}
+	b = wire.AppendStringField(b, "detail", m.Detail)
+	return append(b, "}}"...), ""
+}
+
+func audio(b []byte, m *schemas.Media) ([]byte, string) {
+	var format string
+	switch m.MIME {
+	case "audio/wav", "audio/x-wav", "audio/wave":
+		format = "wav"
+	case "audio/mpeg", "audio/mp3":
+		format = "mp3"
+	default:
+		return b, "is sound that is neither audio/wav nor audio/mpeg"
+	}
+	if len(m.Data) == 0 {
+		return b, "is sound by reference: give its data"
+	}
+	b = append(b, `{"type":"input_audio","input_audio":{"data":`...)
+	b = wire.AppendBase64(b, "", m.Data)
+	b = wire.AppendStringField(b, "format", format)
+	return append(b, "}}"...), ""
+}
+
+func file(b []byte, m *schemas.Media) ([]byte, string) {
+	b = append(b, `{"type":"file","file":{`...)
+	switch {
+	case len(m.Data) > 0 && m.MIME == "":
+		return b, "has data without a mime type"
+	case len(m.Data) > 0:
+		b = wire.AppendStringField(b, "filename", m.Name)
+		b = wire.AppendBase64(wire.AppendField(b, "file_data"), "data:"+plain(m.MIME)+";base64,", m.Data)
+	case m.FileID != "":
+		b = wire.AppendStringField(b, "file_id", m.FileID)
+	default:
+		return b, "is a file by URL: give its data or file id"
+	}
+	return append(b, "}}"...), ""
+}
+
+// plain keeps of a media type what needs no escaping in JSON.
+func plain(mime string) string {
+	for i := range len(mime) {
+		if c := mime[i]; c <= ' ' || c == '"' || c == '\\' || c > '~' {
+			return mime[:i]
+		}
+	}
+	return mime
+}
+
+// said appends what the assistant said earlier. Reasoning is left out: this API
+// does not take it back.
+func (a *adapter) said(b []byte, m *schemas.Message, i int) ([]byte, error) {
+	calls := 0
+	var refusal string
+	for j := range m.Parts {
+		switch p := &m.Parts[j]; p.Kind {
+		case schemas.PartText, schemas.PartReasoning, schemas.PartToolResult:
+		case schemas.PartRefusal:
+			refusal += p.Text
+		case schemas.PartToolCall:
+			calls++
+		default:
+			return nil, wire.Unsupported(field(i, j), "is of a kind that this provider does not take from an assistant")
+		}
+	}
+	text := m.Text()
+	if text != "" || calls == 0 && refusal == "" {
+		b = wire.AppendString(wire.AppendField(b, "content"), text)
+	}
+	b = wire.AppendStringField(b, "refusal", refusal)
+	if calls == 0 {
+		return b, nil
+	}
+	b = append(wire.AppendField(b, "tool_calls"), '[')
+	for j := range m.Parts {
+		c := m.Parts[j].ToolCall
+		if m.Parts[j].Kind != schemas.PartToolCall || c == nil {
+			continue
+		}
+		b = append(wire.AppendItem(b), `{"type":"function","id":`...)
+		b = wire.AppendString(b, c.ID)
+		b = append(wire.AppendField(b, "function"), `{"name":`...)
+		b = wire.AppendString(b, c.Name)
+		b = wire.AppendString(wire.AppendField(b, "arguments"), c.Arguments)
+		b = append(b, "}}"...)
+	}
+	return append(b, ']'), nil
+}
