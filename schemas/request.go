@@ -31,8 +31,8 @@ type Request struct {
 	MaxTokens      *int64                     `json:"max_output_tokens,omitempty" avro:"max_output_tokens"` //
 	Thinking       *ThinkingSpec              `json:"thinking,omitempty" avro:"thinking"`                   //
 	Stream         bool                       `json:"stream,omitempty" avro:"stream"`                       // publish chunks as they arrive
-	Deadline       time.Time                  `json:"deadline,omitzero" avro:"deadline,omitzero"`                    // after it the request is answered expired; zero: the lane's limit
-	CreatedAt      time.Time                  `json:"created_at,omitzero" avro:"created_at,omitzero"`                // by the producer's clock
+	Deadline       time.Time                  `json:"deadline,omitzero" avro:"deadline,omitzero"`           // after it the request is answered expired; zero: the lane's limit
+	CreatedAt      time.Time                  `json:"created_at,omitzero" avro:"created_at,omitzero"`       // by the producer's clock
 	ReplyTo        string                     `json:"reply_to,omitempty" avro:"reply_to"`                   // result topic, if the configuration allows it
 	EndUser        string                     `json:"end_user,omitempty" avro:"end_user"`                   // opaque id passed to vendors for abuse detection
 	Metadata       map[string]string          `json:"metadata,omitempty" avro:"metadata"`                   // returned with the result, never read

@@ -103,12 +103,13 @@ type BlobConfig struct {
 
 // WorkerConfig bounds a worker.
 type WorkerConfig struct {
-	Concurrency   int           `json:"concurrency,omitempty"`    // requests in flight; 2000
-	Window        int           `json:"window,omitempty"`         // unfinished requests of one partition; 1000
-	MaxBytes      int64         `json:"max_bytes,omitempty"`      // of requests held; 256 MiB
-	FlushInterval time.Duration `json:"flush_interval,omitempty"` // of transactions; 20ms
-	RevokeDrain   time.Duration `json:"revoke_drain,omitempty"`   // 10s
-	Drain         time.Duration `json:"drain,omitempty"`          // 30s
+	Concurrency     int           `json:"concurrency,omitempty"`       // requests in flight; 2000
+	Window          int           `json:"window,omitempty"`            // unfinished requests of one partition; 1000
+	MaxBytes        int64         `json:"max_bytes,omitempty"`         // of requests held; 256 MiB
+	FlushInterval   time.Duration `json:"flush_interval,omitempty"`    // of transactions; 20ms
+	MaxRequestBytes int           `json:"max_request_bytes,omitempty"` // larger ones are answered payload_too_large; 32 MiB
+	RevokeDrain     time.Duration `json:"revoke_drain,omitempty"`      // 10s
+	Drain           time.Duration `json:"drain,omitempty"`             // 30s
 	// Static keeps partitions for a worker that restarts; turn it off only where
 	// instances have no stable names.
 	Static         *bool         `json:"static_membership,omitempty"`
@@ -190,7 +191,7 @@ func (c *Config) lanes() []kafka.LaneConfig {
 	return lanes
 }
 
-// brokers says how clients reach Kafka, given the address of the embedded broker.
+// client says how clients reach Kafka, given the address of the embedded broker.
 func (c *Config) client(embedded string) kafka.Config {
 	k := c.Kafka.Config
 	if len(k.Brokers) == 0 || (len(k.Brokers) == 1 && k.Brokers[0] == Embedded) {
@@ -201,6 +202,10 @@ func (c *Config) client(embedded string) kafka.Config {
 	}
 	return k
 }
+
+// Client returns how tools reach Kafka; "embedded" is the broker that another
+// process serves at kafka.embedded.addr.
+func (c *Config) Client() kafka.Config { return c.client(c.Kafka.Embedded.Addr) }
 
 // UsesEmbeddedKafka reports whether the document names no brokers of its own.
 func (c *Config) UsesEmbeddedKafka() bool {

@@ -80,8 +80,6 @@ func (r *round) reason(i int) string {
 // infer calls the provider within the limits of time and gives the lease back,
 // also when the provider panics.
 func (r *round) infer(ctx context.Context, p provider.Provider, model string, lease *balance.Lease, w *watch) (res *schemas.Response, failure *schemas.Failure) {
-	call, cancel := context.WithTimeoutCause(ctx, r.config.AttemptTimeout, errAttempt)
-	defer cancel()
 	returned := false
 	var blame *schemas.Failure
 	defer func() {
@@ -91,16 +89,19 @@ func (r *round) infer(ctx context.Context, p provider.Provider, model string, le
 		lease.Done(blame, time.Since(w.began))
 	}()
 
-	var emit provider.Emit
+	var (
+		call context.Context
+		emit provider.Emit
+	)
 	if r.outgoing.Stream {
-		var cut context.CancelCauseFunc
-		call, cut = context.WithCancelCause(call)
-		defer cut(nil)
-		w.ctx = call.Done()
-		w.stop = cut
-		w.timer = time.AfterFunc(r.config.FirstTokenTimeout, func() { cut(errFirstToken) })
-		defer w.close()
+		var stop func()
+		call, stop = w.start(ctx)
+		defer stop()
 		emit = w.piece
+	} else {
+		var cancel context.CancelFunc
+		call, cancel = context.WithTimeoutCause(ctx, r.config.AttemptTimeout, errAttempt)
+		defer cancel()
 	}
 	res, err := p.Infer(call, provider.Call{Request: r.outgoing, Model: model, IdempotencyKey: r.job.Request.ID}, emit)
 	failure = r.classify(call, res, err, w)

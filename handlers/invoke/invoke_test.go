@@ -14,194 +14,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sira-ai/sira/handlers/balance"
-	"github.com/sira-ai/sira/handlers/balance/roundrobin"
 	"github.com/sira-ai/sira/handlers/provider"
-	"github.com/sira-ai/sira/pipeline"
-	"github.com/sira-ai/sira/pipeline/catalog"
 	"github.com/sira-ai/sira/schemas"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// vendor stands for a provider in the outside world. answer is called for each
-// call with its number, from 1.
-type vendor struct {
-	answer func(ctx context.Context, n int, call provider.Call, emit provider.Emit) (*schemas.Response, error)
-
-	mu    sync.Mutex
-	times []time.Time
-	keys  []string
-}
-
-func (v *vendor) Infer(ctx context.Context, call provider.Call, emit provider.Emit) (*schemas.Response, error) {
-	v.mu.Lock()
-	v.times = append(v.times, time.Now())
-	v.keys = append(v.keys, call.IdempotencyKey)
-	n := len(v.times)
-	v.mu.Unlock()
-	return v.answer(ctx, n, call, emit)
-}
-
-func (v *vendor) calls() int {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return len(v.times)
-}
-
-// gaps are the times between calls.
-func (v *vendor) gaps() []time.Duration {
-	var out []time.Duration
-	for i := 1; i < len(v.times); i++ {
-		out = append(out, v.times[i].Sub(v.times[i-1]))
-	}
-	return out
-}
-
-func answerOK() *schemas.Response {
-	return &schemas.Response{
-		Model:   "m",
-		Choices: []schemas.Choice{{Message: schemas.TextMessage(schemas.RoleAssistant, "hi"), Finish: schemas.Finish{Reason: schemas.FinishStop}}},
-		Usage:   schemas.Usage{InputTokens: 3, OutputTokens: 1, Source: schemas.UsageReported},
-	}
-}
-
-func good() *vendor {
-	return &vendor{answer: func(context.Context, int, provider.Call, provider.Emit) (*schemas.Response, error) {
-		return answerOK(), nil
-	}}
-}
-
-// failing fails its first n calls, then answers; n < 0 fails for ever.
-func failing(n int, f schemas.Failure) *vendor {
-	return &vendor{answer: func(_ context.Context, i int, _ provider.Call, _ provider.Emit) (*schemas.Response, error) {
-		if n < 0 || i <= n {
-			copied := f
-			return nil, &copied
-		}
-		return answerOK(), nil
-	}}
-}
-
-// hanging answers nothing until it is cut off.
-func hanging() *vendor {
-	return &vendor{answer: func(ctx context.Context, _ int, _ provider.Call, _ provider.Emit) (*schemas.Response, error) {
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}}
-}
-
-func text(s string) schemas.Chunk { return schemas.Chunk{Type: schemas.ChunkText, Text: s} }
-
-// streaming says start, "h", "i", finish at pace and answers; a pace at breakAt
-// or later (from 0, over pieces) hangs instead until it is cut off.
-func streaming(pace time.Duration, hangAt int) *vendor {
-	return &vendor{answer: func(ctx context.Context, _ int, _ provider.Call, emit provider.Emit) (*schemas.Response, error) {
-		pieces := []schemas.Chunk{
-			{Type: schemas.ChunkStart, Model: "m"}, text("h"), text("i"),
-			{Type: schemas.ChunkFinish, Finish: &schemas.Finish{Reason: schemas.FinishStop}},
-		}
-		for i, c := range pieces {
-			if i == hangAt {
-				<-ctx.Done()
-				return nil, ctx.Err()
-			}
-			if err := emit(c); err != nil {
-				return nil, err
-			}
-			if err := pause(ctx, pace); err != nil {
-				return nil, err
-			}
-		}
-		return answerOK(), nil
-	}}
-}
-
-// setup is a stage over named vendors, each with the given number of keys.
-type setup struct {
-	*Stage
-	pools   map[string]*Pool
-	changes []balance.Change
-}
-
-func build(t testing.TB, edit func(*Config), vendors map[string]provider.Provider, keys int) *setup {
-	t.Helper()
-	s := &setup{pools: make(map[string]*Pool)}
-	for name, v := range vendors {
-		b, err := roundrobin.New(roundrobin.Config{}, catalog.Env{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var endpoints []Endpoint
-		for i := range keys {
-			id := fmt.Sprintf("%s-%d", name, i)
-			endpoints = append(endpoints, Endpoint{balance.EndpointConfig{ID: id, Key: id}, v})
-		}
-		p, err := NewPool(name, "fake", balance.Defaults(), b, endpoints, func(c balance.Change) { s.changes = append(s.changes, c) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.pools[name] = p
-	}
-	c := Defaults()
-	if edit != nil {
-		edit(&c)
-	}
-	stage, err := New(c, s.pools)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Stage = stage
-	return s
-}
-
-type order struct {
-	*pipeline.Job
-	chunks []schemas.Chunk
-}
-
-// ask returns a job for the providers in order that has an hour.
-func ask(providers ...string) *order {
-	o := &order{}
-	req := &schemas.Request{ID: "r1", Tenant: "acme", Model: "chat"}
-	o.Job = &pipeline.Job{
-		Request: req, Outgoing: req, Deadline: time.Now().Add(time.Hour),
-		Emit: func(c schemas.Chunk) { o.chunks = append(o.chunks, c) },
-	}
-	for _, p := range providers {
-		o.Targets = append(o.Targets, schemas.Target{Provider: p, Model: "m"})
-	}
-	return o
-}
-
-func (o *order) streamed() *order {
-	o.Request.Stream = true
-	return o
-}
-
-func (o *order) story() []string {
-	var out []string
-	for _, a := range o.Attempts {
-		out = append(out, fmt.Sprintf("%d %s %s %s", a.Number, a.Target.Provider, a.Reason, a.Outcome))
-	}
-	return out
-}
-
-func (o *order) pieces() string {
-	var out []string
-	for _, c := range o.chunks {
-		out = append(out, fmt.Sprintf("%d.%d:%s", c.Attempt, c.Seq, c.Type))
-	}
-	return strings.Join(out, " ")
-}
-
-func failure(t *testing.T, err error) *schemas.Failure {
-	t.Helper()
-	f, ok := errors.AsType[*schemas.Failure](err)
-	if !ok {
-		t.Fatalf("got error %v, want a failure", err)
-	}
-	return f
-}
 
 func TestWhatIsDoneAboutAFailureFollowsItsCode(t *testing.T) {
 	t.Parallel()
@@ -214,43 +31,53 @@ func TestWhatIsDoneAboutAFailureFollowsItsCode(t *testing.T) {
 		{"an answer ends it", good(), []string{"1 a first ok"}, ""},
 		{
 			"one 500 is asked once more", failing(1, schemas.Failure{Code: schemas.Internal}),
-			[]string{"1 a first internal", "2 a retry ok"}, "",
+			[]string{"1 a first internal", "2 a retry ok"},
+			"",
 		},
 		{
 			"503 for ever falls over", failing(-1, schemas.Failure{Code: schemas.Unavailable}),
-			[]string{"1 a first unavailable", "2 a retry unavailable", "3 b fallback ok"}, "",
+			[]string{"1 a first unavailable", "2 a retry unavailable", "3 b fallback ok"},
+			"",
 		},
 		{
 			"a provider that forbids it is not asked again", failing(-1, schemas.Failure{Code: schemas.Internal, NoRetry: true}),
-			[]string{"1 a first internal", "2 b fallback ok"}, "",
+			[]string{"1 a first internal", "2 b fallback ok"},
+			"",
 		},
 		{
 			"a bad request is nobody else's business", failing(-1, schemas.Failure{Code: schemas.InvalidRequest}),
-			[]string{"1 a first invalid_request"}, schemas.InvalidRequest,
+			[]string{"1 a first invalid_request"},
+			schemas.InvalidRequest,
 		},
 		{
 			"filtered content is not carried elsewhere", failing(-1, schemas.Failure{Code: schemas.ContentFiltered}),
-			[]string{"1 a first content_filtered"}, schemas.ContentFiltered,
+			[]string{"1 a first content_filtered"},
+			schemas.ContentFiltered,
 		},
 		{
 			"too long for one may fit another", failing(-1, schemas.Failure{Code: schemas.ContextLength}),
-			[]string{"1 a first context_length", "2 b fallback ok"}, "",
+			[]string{"1 a first context_length", "2 b fallback ok"},
+			"",
 		},
 		{
 			"a refused key falls over at once", failing(-1, schemas.Failure{Code: schemas.Auth}),
-			[]string{"1 a first auth", "2 b fallback ok"}, "",
+			[]string{"1 a first auth", "2 b fallback ok"},
+			"",
 		},
 		{
 			"429 that lasts too long falls over at once", failing(-1, schemas.Failure{Code: schemas.RateLimited, RetryAfterMS: 11_000}),
-			[]string{"1 a first rate_limited", "2 b fallback ok"}, "",
+			[]string{"1 a first rate_limited", "2 b fallback ok"},
+			"",
 		},
 		{
 			"429 for ever is bounded", failing(-1, schemas.Failure{Code: schemas.RateLimited, RetryAfterMS: 2_000}),
-			[]string{"1 a first rate_limited", "2 a retry rate_limited", "3 a retry rate_limited", "4 b fallback ok"}, "",
+			[]string{"1 a first rate_limited", "2 a retry rate_limited", "3 a retry rate_limited", "4 b fallback ok"},
+			"",
 		},
 		{
 			"a conflict is asked once more and never elsewhere", failing(-1, schemas.Failure{Code: schemas.Conflict}),
-			[]string{"1 a first conflict", "2 a retry conflict"}, schemas.Conflict,
+			[]string{"1 a first conflict", "2 a retry conflict"},
+			schemas.Conflict,
 		},
 	}
 	for _, tt := range tests {
@@ -489,6 +316,24 @@ func TestTheMostUsefulFailureIsReturned(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestATargetWithoutEndpointsIsPassedOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := build(t, nil, map[string]provider.Provider{"a": good()}, 1)
+		job := ask("nobody", "a", "a")
+		job.Targets[1].Region = "nowhere"
+		if err := s.Handle(t.Context(), job.Job); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"1 a first ok"}, job.story()); diff != "" {
+			t.Error(diff)
+		}
+		if f := failure(t, s.Handle(t.Context(), ask("nobody").Job)); f.Code != schemas.NotFound {
+			t.Errorf("got %s", f.Code)
+		}
+	})
 }
 
 func TestDeadline(t *testing.T) {

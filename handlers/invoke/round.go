@@ -17,14 +17,13 @@ type round struct {
 	outgoing *schemas.Request
 	affinity uint64
 
-	states   []state // of job.Targets
-	calls    int     // made in this round
-	last     int     // index of the target called last; -1 before
-	waited   time.Duration
-	best     *schemas.Failure
-	number   int   // of the last attempt, over all rounds
-	seq      int64 // of the next chunk of that attempt
-	response *schemas.Response
+	states []state // of job.Targets
+	calls  int     // made in this round
+	last   int     // index of the target called last; -1 before
+	waited time.Duration
+	best   *schemas.Failure
+	number int   // of the last attempt, over all rounds
+	seq    int64 // of the next chunk of that attempt
 }
 
 // state is what this round knows of a target.
@@ -98,7 +97,7 @@ func (r *round) acquire() (int, *balance.Lease, time.Time) {
 		}
 		if until.IsZero() {
 			r.states[i].done = true
-			r.keep(schemas.Fail(schemas.Unavailable, "a target of this request has no endpoint", nil))
+			r.keep(schemas.Fail(schemas.NotFound, "a target of this request has no endpoint in its region", nil))
 		} else if soonest.IsZero() || until.Before(soonest) {
 			soonest = until
 		}
@@ -118,8 +117,7 @@ func (r *round) lease(i int, now time.Time) (*balance.Lease, time.Time) {
 	if err == nil {
 		return lease, time.Time{}
 	}
-	var unusable *balance.UnusableError
-	if errors.As(err, &unusable) {
+	if unusable, ok := errors.AsType[*balance.UnusableError](err); ok {
 		return nil, unusable.Until
 	}
 	return nil, time.Time{}

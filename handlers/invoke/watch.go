@@ -2,6 +2,7 @@ package invoke
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/sira-ai/sira/schemas"
@@ -13,9 +14,9 @@ import (
 type watch struct {
 	round *round
 	began time.Time
-	ctx   <-chan struct{} // the call's
-	stop  context.CancelCauseFunc
-	timer *time.Timer
+	done  <-chan struct{} // closed when the call is to end
+	idle  *time.Timer     // cuts the call off
+	begun atomic.Bool     // as output, for the timer's goroutine
 
 	output bool          // a token was passed on
 	first  time.Duration // when, after the beginning
@@ -23,10 +24,29 @@ type watch struct {
 	gap    time.Duration // the longest between two pieces
 }
 
+// start returns the context of the call. stop frees what it holds.
+func (w *watch) start(ctx context.Context) (call context.Context, stop func()) {
+	call, cut := context.WithCancelCause(ctx)
+	w.done = call.Done()
+	whole := time.AfterFunc(w.round.config.AttemptTimeout, func() { cut(errAttempt) })
+	w.idle = time.AfterFunc(w.round.config.FirstTokenTimeout, func() {
+		if w.begun.Load() {
+			cut(errStalled)
+		} else {
+			cut(errFirstToken)
+		}
+	})
+	return call, func() {
+		whole.Stop()
+		w.idle.Stop()
+		cut(nil)
+	}
+}
+
 // piece is the provider's Emit.
 func (w *watch) piece(c schemas.Chunk) error {
 	select {
-	case <-w.ctx:
+	case <-w.done:
 		return context.Canceled
 	default:
 	}
@@ -38,19 +58,16 @@ func (w *watch) piece(c schemas.Chunk) error {
 		w.gap = max(w.gap, now.Sub(w.last))
 	}
 	w.last = now
-	switch {
-	case w.output:
-		w.timer.Reset(w.round.config.StallTimeout)
-	case isOutput(c.Type):
+	if !w.output && isOutput(c.Type) {
 		w.output, w.first = true, now.Sub(w.began)
-		w.timer.Stop()
-		w.timer = time.AfterFunc(w.round.config.StallTimeout, func() { w.stop(errStalled) })
+		w.begun.Store(true)
+	}
+	if w.output {
+		w.idle.Reset(w.round.config.StallTimeout)
 	}
 	w.round.emit(c)
 	return nil
 }
-
-func (w *watch) close() { w.timer.Stop() }
 
 // firstToken returns the time to the first token in milliseconds, at least 1,
 // or 0 when none was seen.

@@ -119,7 +119,7 @@ func (p *overHTTP) send(ctx context.Context, req *http.Request) (*http.Response,
 	if err != nil {
 		return nil, unsent(ctx, err, sent.Load())
 	}
-	res.Body = &boundedBody{body: res.Body, left: p.limit}
+	res.Body = &boundedBody{body: res.Body, left: p.limit + 1}
 	return res, nil
 }
 
@@ -192,7 +192,7 @@ func overdue(ctx context.Context, f *schemas.Failure) *schemas.Failure {
 // boundedBody is a body that fails beyond a limit.
 type boundedBody struct {
 	body  io.ReadCloser
-	left  int64
+	left  int64 // one more than allowed, to see whether there is more
 	ended bool
 }
 

@@ -97,7 +97,7 @@ type counter struct {
 	outcomes [outcomeCount]atomic.Int64
 }
 
-// ending class of a call.
+// result is the count that an ended call belongs to.
 type result int
 
 const (

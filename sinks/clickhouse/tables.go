@@ -165,13 +165,15 @@ func deadTable() *table {
 	}
 }
 
+const auditName = "audit"
+
 // auditColumns are filled by the partition, which knows the head of the chain.
 var auditColumns = columns(`chain seq event_time tenant actor action resource outcome payload prev_hash hash`)
 
-// auditRow is an audit event before it is linked.
+// auditTable reads audit events; their links are filled in when they are inserted.
 func auditTable(c *avro.Codecs) *table {
 	return &table{
-		name:    "audit",
+		name:    auditName,
 		columns: auditColumns,
 		read: func(ctx context.Context, r *kgo.Record) ([]any, error) {
 			var e schemas.AuditEvent

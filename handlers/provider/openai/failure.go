@@ -61,6 +61,9 @@ func interpret(f *schemas.Failure) *schemas.Failure {
 			break
 		}
 	}
+	if f.Code == schemas.Unavailable && strings.Contains(f.Message, "overloaded") { // with type server_error
+		f.Code = schemas.Overloaded
+	}
 	if (f.Code == schemas.InvalidRequest || f.Code == schemas.Internal) && tooLong(f.Message) {
 		f.Code = schemas.ContextLength
 	}

@@ -7,11 +7,9 @@ package openai
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
@@ -61,27 +59,16 @@ type Config struct {
 	DoneOptional bool `json:"done_optional"`
 }
 
-// Validate reports the first setting that cannot work.
+// Validate reports the settings that cannot work.
 func (c *Config) Validate() error {
-	u, err := url.Parse(c.BaseURL)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return errors.New("base_url is no address: write it like https://api.openai.com/v1")
-	case u.User != nil:
-		return errors.New("base_url holds a credential: move it to api_key")
-	case u.RawQuery != "" || u.Fragment != "":
-		return errors.New("base_url has a query or fragment: leave it out")
-	case c.MaxTokensField == "":
+	if c.MaxTokensField == "" {
 		return errors.New("max_tokens_field is empty: write max_completion_tokens or max_tokens")
-	case strings.ContainsAny(c.APIKey.Reveal(), "\r\n\x00 "):
-		return errors.New("api_key has blanks or line ends: remove them")
 	}
-	for k, v := range c.Headers {
-		if k == "" || strings.ContainsAny(k, " \r\n\x00:") || strings.ContainsAny(v, "\r\n\x00") {
-			return fmt.Errorf("headers: %q is no header", k)
-		}
-	}
-	return nil
+	return errors.Join(
+		wire.CheckBase(c.BaseURL, "https://api.openai.com/v1"),
+		wire.CheckKey(c.APIKey.Reveal()),
+		wire.CheckHeaders(c.Headers),
+	)
 }
 
 // New returns a provider that asks the API at c.BaseURL. It can also be probed.
@@ -101,28 +88,19 @@ type adapter struct {
 }
 
 func newAdapter(c Config) (*adapter, error) {
-	u, err := url.Parse(c.BaseURL)
+	chat, err := wire.Endpoint(c.BaseURL, "chat/completions")
 	if err != nil {
-		return nil, fmt.Errorf("reading base_url: %w", err)
+		return nil, err
 	}
-	h := make(http.Header, 6+len(c.Headers))
-	h.Set("Content-Type", "application/json")
-	h.Set("User-Agent", "sira")
-	for key, v := range map[string]string{
-		"OpenAI-Organization": c.Organization,
-		"OpenAI-Project":      c.Project,
-	} {
-		if v != "" {
-			h.Set(key, v)
-		}
+	models, err := wire.Endpoint(c.BaseURL, "models")
+	if err != nil {
+		return nil, err
 	}
+	dialect := map[string]string{"OpenAI-Organization": c.Organization, "OpenAI-Project": c.Project}
 	if c.APIKey != "" {
-		h.Set("Authorization", "Bearer "+c.APIKey.Reveal())
+		dialect["Authorization"] = "Bearer " + c.APIKey.Reveal()
 	}
-	for key, v := range c.Headers {
-		h.Set(key, v)
-	}
-	return &adapter{config: c, chat: u.JoinPath("chat/completions"), models: u.JoinPath("models"), header: h}, nil
+	return &adapter{config: c, chat: chat, models: models, header: wire.Header(dialect, c.Headers)}, nil
 }
 
 // Encode implements [provider.Adapter].

@@ -205,15 +205,19 @@ func (a *Answer) Broken(req *schemas.Request, f *schemas.Failure) *schemas.Failu
 	if a.emit != nil && a.size > 0 {
 		f.Phase = schemas.PhaseOutput
 	}
-	switch {
-	case a.usage:
-		u := a.res.Usage
-		u.Source = schemas.UsagePartial
-		f.Usage = &u
-	case a.size > 0:
-		u := a.estimate(req)
-		f.Usage = &u
+	if !a.usage && a.size == 0 {
+		return f
 	}
+	u := a.estimate(req)
+	if a.usage {
+		counted := u.OutputTokens
+		u = a.res.Usage
+		u.Source = schemas.UsagePartial
+		if u.OutputTokens < counted { // said at the start, before there was output
+			u.OutputTokens, u.Source = counted, schemas.UsageEstimated
+		}
+	}
+	f.Usage = &u
 	return f
 }
 

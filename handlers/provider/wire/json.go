@@ -124,6 +124,23 @@ func AppendRawField(dst []byte, key string, raw []byte) []byte {
 	return append(AppendField(dst, key), raw...)
 }
 
+// AppendFields appends the fields of the JSON object raw, without its braces. It
+// does nothing with what is no object.
+func AppendFields(dst, raw []byte) []byte {
+	raw = bytes.TrimSpace(raw)
+	if len(raw) < 2 || raw[0] != '{' || raw[len(raw)-1] != '}' {
+		return dst
+	}
+	raw = bytes.TrimSpace(raw[1 : len(raw)-1])
+	if len(raw) == 0 {
+		return dst
+	}
+	if n := len(dst); n > 0 && dst[n-1] != '{' {
+		dst = append(dst, ',')
+	}
+	return append(dst, raw...)
+}
+
 // AppendBase64 appends data as a JSON string, behind prefix, which needs no
 // escaping.
 func AppendBase64(dst []byte, prefix string, data []byte) []byte {
@@ -183,16 +200,16 @@ func Unquote(b []byte) (string, error) {
 }
 
 // Count is a number of tokens. It decodes from 45, 45.0, "45" and null; anything
-// that is no count becomes 0, because an answer is worth more than its bill.
+// that is no count leaves it as it was, because an answer is worth more than its
+// bill.
 type Count int64
 
 // UnmarshalJSON decodes b.
 func (c *Count) UnmarshalJSON(b []byte) error {
-	*c = 0
 	s := string(bytes.Trim(b, `"`))
-	if n, err := strconv.ParseInt(s, 10, 64); err == nil && n > 0 {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil && n >= 0 {
 		*c = Count(n)
-	} else if f, err := strconv.ParseFloat(s, 64); err == nil && f > 0 && f < 1<<53 {
+	} else if f, err := strconv.ParseFloat(s, 64); err == nil && f >= 0 && f < 1<<53 {
 		*c = Count(f)
 	}
 	return nil

@@ -88,6 +88,24 @@ func TestEndOfContextCancelsStatement(t *testing.T) {
 	}
 }
 
+// On a new folder chDB does not start what removes dropped tables. DROP ... SYNC then never came back, and could not be
+// cancelled either.
+func TestDropSyncEndsInNewFolder(t *testing.T) {
+	t.Parallel()
+	e := sharedEngine(t)
+	db := database(t, e)
+	for _, sql := range []string{
+		"CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n", "INSERT INTO t SELECT 1", "DROP TABLE t SYNC",
+		"CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n", "DROP DATABASE " + db + " SYNC",
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		if _, err := e.Run(ctx, Statement{SQL: []byte(sql), Database: db}); err != nil {
+			t.Errorf("%s: %v", sql, err)
+		}
+		cancel()
+	}
+}
+
 func TestStatementsRunConcurrently(t *testing.T) {
 	t.Parallel()
 	e := sharedEngine(t)

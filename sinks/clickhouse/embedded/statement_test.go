@@ -94,7 +94,7 @@ func dollars() string {
 	var s strings.Builder
 	s.WriteString("SELECT ")
 	for i := range 500_000 {
-		s.WriteString("$" + strconv.Itoa(i))
+		s.WriteString(" $" + strconv.Itoa(i) + "$")
 	}
 	return s.String()
 }

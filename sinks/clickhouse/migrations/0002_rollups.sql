@@ -3,7 +3,7 @@
 
 CREATE TABLE IF NOT EXISTS attempts_1m
 (
-    minute        DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)) COMMENT 'Start of the minute.',
+    minute        DateTime('UTC') COMMENT 'Start of the minute.' CODEC(DoubleDelta, ZSTD(1)),
     endpoint      LowCardinality(String) COMMENT 'Endpoint that was called.',
     provider      LowCardinality(String) COMMENT 'Provider that was called.',
     model         LowCardinality(String) COMMENT 'Model as the provider names it.',
@@ -30,7 +30,7 @@ GROUP BY minute, endpoint, provider, model, outcome;
 
 CREATE TABLE IF NOT EXISTS costs_1h
 (
-    hour          DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)) COMMENT 'Start of the hour.',
+    hour          DateTime('UTC') COMMENT 'Start of the hour.' CODEC(DoubleDelta, ZSTD(1)),
     tenant        LowCardinality(String) COMMENT 'Who is billed.',
     provider      LowCardinality(String) COMMENT 'Provider that answered.',
     model         LowCardinality(String) COMMENT 'Model as requested.',
@@ -54,7 +54,7 @@ GROUP BY hour, tenant, provider, model, currency, state;
 
 CREATE TABLE IF NOT EXISTS requests_1h
 (
-    hour     DateTime('UTC') CODEC(DoubleDelta, ZSTD(1)) COMMENT 'Start of the hour.',
+    hour     DateTime('UTC') COMMENT 'Start of the hour.' CODEC(DoubleDelta, ZSTD(1)),
     tenant   LowCardinality(String) COMMENT 'Who was served.',
     model    LowCardinality(String) COMMENT 'Model as requested.',
     outcome  LowCardinality(String) COMMENT 'ok, or the class of the failure.',

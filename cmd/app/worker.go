@@ -1,0 +1,241 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
+
+	"github.com/sira-ai/sira/handlers/audit"
+	"github.com/sira-ai/sira/handlers/balance"
+	"github.com/sira-ai/sira/handlers/cost"
+	"github.com/sira-ai/sira/handlers/invoke"
+	"github.com/sira-ai/sira/handlers/provider"
+	"github.com/sira-ai/sira/handlers/routing"
+	"github.com/sira-ai/sira/pipeline"
+	"github.com/sira-ai/sira/pipeline/catalog"
+	"github.com/sira-ai/sira/pipeline/kafka"
+	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/avro"
+	"github.com/sira-ai/sira/sinks/blob"
+	"github.com/sira-ai/sira/sinks/clickhouse"
+	sinkkafka "github.com/sira-ai/sira/sinks/kafka"
+	"github.com/sira-ai/sira/sinks/webhook"
+)
+
+// startWorker builds the itinerary and starts taking requests.
+func (a *App) startWorker(g *group) error {
+	c := &a.cfg
+	w := &c.Worker
+	env := catalog.Env{Log: a.log, HTTP: &http.Client{Transport: provider.NewTransport()}}
+	pools, err := a.pools(env)
+	if err != nil {
+		return err
+	}
+	router, err := routing.New(routing.Config{Models: c.Models, Routes: c.Routes}, strategies(), env)
+	if err != nil {
+		return fmt.Errorf("building routes: %w", err)
+	}
+	asker, err := invoke.New(c.Invoke, pools)
+	if err != nil {
+		return fmt.Errorf("building invoke: %w", err)
+	}
+	book, err := c.PriceBook()
+	if err != nil {
+		return err
+	}
+	chunks, err := a.client.NewClient(a.log, a.reg, kgo.ProducerLinger(0), kgo.MaxBufferedRecords(100_000))
+	if err != nil {
+		return err
+	}
+	g.onStop("chunk producer", func() error { chunks.Close(); return nil })
+	deliverer := a.deliverer()
+	published := &sinkkafka.Chunks{Client: chunks, Codec: a.codecs.Chunk, Topic: c.Topic(TopicChunks)}
+	chain := &pipeline.Chain{
+		Ask: []pipeline.Step{
+			{Name: "admit", Stage: pipeline.StageFunc(deliverer.Admit)},
+			{Name: "chunks", Stage: published},
+			{Name: "routing", Stage: router},
+			{Name: "invoke", Stage: asker},
+		},
+		Settle: []pipeline.Step{
+			{Name: "cost", Stage: cost.New(cost.Config{Book: book, ConfigVersion: c.Version})},
+			{Name: "audit", Stage: audit.New(audit.Config{Worker: c.Instance, ConfigVersion: c.Version})},
+		},
+	}
+	engine, err := a.engine()
+	if err != nil {
+		return err
+	}
+	a.addCheck("worker", engine.Ready)
+	runner := &pipeline.Runner{Source: engine, Chain: chain, Deliverer: deliverer, Concurrency: w.Concurrency, Drain: w.Drain, Log: a.log}
+	s := &sampler{engine: engine, pools: pools, client: chunks, codec: a.codecs.Metric, topic: c.Topic(TopicMetrics), worker: c.Instance, log: a.log}
+	g.run("metrics sampler", s.run)
+	g.run("worker", func(ctx context.Context) error {
+		done := make(chan error, 1)
+		go func() { done <- engine.Run(ctx) }()
+		err := runner.Run(ctx)
+		return errors.Join(err, <-done)
+	})
+	return nil
+}
+
+func (a *App) deliverer() *sinkkafka.Deliverer {
+	c := &a.cfg
+	d := &sinkkafka.Deliverer{
+		Codecs: a.codecs, Topics: c.outputs(), ReplyTopics: c.Kafka.ReplyTopics, Tiers: c.tiers(), Blobs: c.BlobStore(),
+		Worker: c.Instance, ConfigVersion: c.Version,
+	}
+	for _, l := range c.Kafka.Lanes {
+		if l.Order == kafka.OrderKey {
+			d.Ordered = append(d.Ordered, l.Name)
+		}
+	}
+	return d
+}
+
+func (a *App) engine() (*kafka.Engine, error) {
+	c := &a.cfg
+	w := &c.Worker
+	tiers := c.tiers()
+	store := c.BlobStore()
+	return kafka.NewEngine(kafka.EngineConfig{
+		Client: a.client, Instance: c.Instance, Group: c.Kafka.Prefix + "worker", Lanes: c.lanes(),
+		Concurrency: w.Concurrency, Window: w.Window, MaxBytes: w.MaxBytes, MaxRequestBytes: w.MaxRequestBytes, FlushInterval: w.FlushInterval,
+		RevokeDrain: w.RevokeDrain, Drain: w.Drain, SessionTimeout: w.SessionTimeout, StaticMembership: w.Static == nil || *w.Static,
+		Decode: func(ctx context.Context, value []byte, req *schemas.Request) error {
+			err := a.codecs.Request.Decode(ctx, value, req)
+			if errors.Is(err, avro.ErrRegistryUnavailable) {
+				return fmt.Errorf("%w: %w", kafka.ErrNotNow, err)
+			}
+			return err
+		},
+		Fetch: func(ctx context.Context, ref string) ([]byte, error) {
+			b, err := store.Get(ctx, ref)
+			if err != nil && !errors.Is(err, blob.ErrNotFound) && !errors.Is(err, blob.ErrBadReference) {
+				return nil, fmt.Errorf("%w: %w", kafka.ErrNotNow, err)
+			}
+			return b, err
+		},
+		RetryTopic: func(d time.Duration) string { return sinkkafka.TierTopic(tiers, d) },
+		Log:        a.log, Metrics: a.reg,
+	})
+}
+
+// BlobStore returns where payloads above 256 KiB are kept.
+func (c *Config) BlobStore() *blob.Folder {
+	dir := c.Blobs.Dir
+	if dir == "" {
+		dir = filepath.Join(c.DataDir, "blobs")
+	}
+	return blob.NewFolder(dir, schemas.MaxRequestBytes)
+}
+
+// PriceBook reads the configured price book, or the built-in one.
+func (c *Config) PriceBook() (*cost.Book, error) {
+	if c.Prices.File == "" {
+		return cost.DefaultBook()
+	}
+	f, err := os.Open(c.Prices.File)
+	if err != nil {
+		return nil, fmt.Errorf("reading prices: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // only read
+	book, err := cost.Load(f)
+	if err != nil {
+		return nil, fmt.Errorf("reading prices %s: %w", c.Prices.File, err)
+	}
+	return book, nil
+}
+
+// pools builds every provider with its endpoints.
+func (a *App) pools(env catalog.Env) (map[string]*invoke.Pool, error) {
+	kinds := providers()
+	out := map[string]*invoke.Pool{}
+	for _, p := range a.cfg.Providers {
+		b, err := balancers().Build(orDefault(p.Balance, "least_load"), nil, env)
+		if err != nil {
+			return nil, fmt.Errorf("building provider %s: %w", p.Name, err)
+		}
+		var endpoints []invoke.Endpoint
+		for _, e := range p.endpoints() {
+			s, err := settingsOf(p.Settings, e.Settings)
+			if err != nil {
+				return nil, fmt.Errorf("building provider %s: %w", p.Name, err)
+			}
+			v, err := kinds.Build(p.Kind, s, env)
+			if err != nil {
+				return nil, fmt.Errorf("building provider %s: %w", p.Name, err)
+			}
+			endpoints = append(endpoints, invoke.Endpoint{
+				EndpointConfig: balance.EndpointConfig{ID: e.ID, Region: e.Region, Key: orDefault(e.Key, e.ID), Weight: e.Weight},
+				Provider:       v,
+			})
+		}
+		pool, err := invoke.NewPool(p.Name, p.Kind, a.cfg.Balance, b, endpoints, a.breakerChanged)
+		if err != nil {
+			return nil, fmt.Errorf("building provider %s: %w", p.Name, err)
+		}
+		out[p.Name] = pool
+	}
+	return out, nil
+}
+
+func orDefault(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+func (a *App) breakerChanged(c balance.Change) {
+	a.log.Warn("circuit breaker", zap.Any("change", c))
+}
+
+// startRecorder brings the tables up to date and starts filling them.
+func (a *App) startRecorder(ctx context.Context, g *group) error {
+	c := &a.cfg
+	err := a.persist(ctx, "clickhouse", func(ctx context.Context) error {
+		_, err := clickhouse.Migrate(ctx, c.ClickHouseDSN())
+		if errors.Is(err, clickhouse.ErrChangedMigration) {
+			return permanent{err}
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	conn, _, err := clickhouse.Open(c.ClickHouseDSN())
+	if err != nil {
+		return err
+	}
+	g.onStop("clickhouse connection", conn.Close)
+	r := clickhouse.NewRecorder(clickhouse.RecorderConfig{
+		Client: a.client, Group: c.Kafka.Prefix + "recorder", Instance: c.Instance, Conn: conn, Codecs: a.codecs, Topics: c.recorded(),
+		Link: audit.Hash, MaxRows: c.ClickHouse.MaxRows, MaxWait: c.ClickHouse.MaxWait, Log: a.log, Metrics: a.reg,
+	})
+	a.addCheck("recorder", r.Ready)
+	g.run("recorder", r.Run)
+	return nil
+}
+
+// startNotifier starts the webhooks.
+func (a *App) startNotifier(g *group) error {
+	for i, w := range a.cfg.Webhooks {
+		if len(w.Topics) == 0 {
+			w.Topics = []string{a.cfg.Topic(TopicResults)}
+		}
+		hook, err := webhook.New(w, a.client, a.codecs, fmt.Sprintf("%swebhook.%d", a.cfg.Kafka.Prefix, i), a.log, a.reg)
+		if err != nil {
+			return fmt.Errorf("building webhooks[%d]: %w", i, err)
+		}
+		g.run(fmt.Sprintf("webhook %d", i), hook.Run)
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+package anthropic_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sira-ai/sira/handlers/provider/providertest"
+	"github.com/sira-ai/sira/schemas"
+)
+
+// said is what matters of an answer, in a form that a test can work out from the
+// vendor's JSON without the adapter.
+type said struct {
+	Texts, Thoughts, Signatures string
+	Calls                       []string // id and name of each
+	Inputs                      []any    // arguments of each, parsed
+	Finish                      schemas.FinishReason
+	Input, CacheRead, CacheWrite,
+	CacheWrite1h, Output, Thinking int64
+}
+
+type object = map[string]any
+
+func dig(v any, path ...string) any {
+	for _, key := range path {
+		m, _ := v.(object)
+		v = m[key]
+	}
+	return v
+}
+
+func text(v any) string { s, _ := v.(string); return s }
+
+func number(v any) int64 { f, _ := v.(float64); return int64(f) }
+
+func parse(t *testing.T, s string) object {
+	t.Helper()
+	var m object
+	if err := json.Unmarshal([]byte(s), &m); err != nil {
+		t.Fatalf("parsing %q: %v", s, err)
+	}
+	return m
+}
+
+var reasons = map[string]schemas.FinishReason{
+	"end_turn": schemas.FinishStop, "max_tokens": schemas.FinishLength, "tool_use": schemas.FinishToolCalls,
+	"stop_sequence": schemas.FinishStopSequence, "pause_turn": schemas.FinishPause, "refusal": schemas.FinishRefusal,
+}
+
+func (s *said) count(usage any) {
+	if usage == nil {
+		return
+	}
+	for key, to := range map[string]*int64{
+		"input_tokens": &s.Input, "cache_read_input_tokens": &s.CacheRead,
+		"cache_creation_input_tokens": &s.CacheWrite, "output_tokens": &s.Output,
+	} {
+		if v := dig(usage, key); v != nil {
+			*to = number(v)
+		}
+	}
+	if v := dig(usage, "cache_creation", "ephemeral_1h_input_tokens"); v != nil {
+		s.CacheWrite1h = number(v)
+	}
+	if v := dig(usage, "output_tokens_details", "thinking_tokens"); v != nil {
+		s.Thinking = number(v)
+	}
+}
+
+// expected works the answer out from the recorded body.
+func expected(t *testing.T, x *providertest.Exchange) said {
+	t.Helper()
+	if x.Stream {
+		return streamed(t, x.Response.Body)
+	}
+	var s said
+	b := parse(t, x.Response.Body)
+	list, _ := b["content"].([]any)
+	for _, c := range list {
+		switch text(dig(c, "type")) {
+		case "text":
+			s.Texts += text(dig(c, "text"))
+		case "thinking":
+			s.Thoughts += text(dig(c, "thinking"))
+			s.Signatures += text(dig(c, "signature"))
+		case "tool_use":
+			s.Calls = append(s.Calls, text(dig(c, "id"))+" "+text(dig(c, "name")))
+			s.Inputs = append(s.Inputs, dig(c, "input"))
+		}
+	}
+	s.Finish = reasons[text(b["stop_reason"])]
+	s.count(b["usage"])
+	s.Input += s.CacheRead + s.CacheWrite
+	return s
+}
+
+func streamed(t *testing.T, body string) said {
+	t.Helper()
+	var s said
+	var args []string
+	tool := false
+	for line := range strings.Lines(body) {
+		data, ok := strings.CutPrefix(strings.TrimSpace(line), "data: ")
+		if !ok {
+			continue
+		}
+		e := parse(t, data)
+		switch text(e["type"]) {
+		case "message_start":
+			s.count(dig(e, "message", "usage"))
+		case "content_block_start":
+			tool = text(dig(e, "content_block", "type")) == "tool_use"
+			if tool {
+				s.Calls = append(s.Calls, text(dig(e, "content_block", "id"))+" "+text(dig(e, "content_block", "name")))
+				args = append(args, "")
+			}
+		case "content_block_delta":
+			s.Texts += text(dig(e, "delta", "text"))
+			s.Thoughts += text(dig(e, "delta", "thinking"))
+			s.Signatures += text(dig(e, "delta", "signature"))
+			if tool {
+				args[len(args)-1] += text(dig(e, "delta", "partial_json"))
+			}
+		case "message_delta":
+			s.Finish = reasons[text(dig(e, "delta", "stop_reason"))]
+			s.count(e["usage"])
+		}
+	}
+	for _, a := range args {
+		if a == "" {
+			a = "{}"
+		}
+		s.Inputs = append(s.Inputs, parse(t, a))
+	}
+	s.Input += s.CacheRead + s.CacheWrite
+	return s
+}
+
+// got puts the adapter's answer into the same form.
+func got(t *testing.T, res *schemas.Response) said {
+	t.Helper()
+	u := res.Usage
+	s := said{
+		Input: u.InputTokens, CacheRead: u.CacheReadTokens, CacheWrite: u.CacheWriteTokens,
+		CacheWrite1h: u.CacheWrite1h, Output: u.OutputTokens, Thinking: u.ReasoningTokens,
+	}
+	c := res.Choices[0]
+	s.Texts, s.Finish = c.Message.Text(), c.Finish.Reason
+	for _, p := range c.Message.Parts {
+		switch p.Kind {
+		case schemas.PartReasoning:
+			s.Thoughts += p.Reasoning.Text
+			s.Signatures += p.Reasoning.Signature
+		case schemas.PartToolCall:
+			s.Calls = append(s.Calls, p.ToolCall.ID+" "+p.ToolCall.Name)
+			s.Inputs = append(s.Inputs, parse(t, p.ToolCall.Arguments))
+		}
+	}
+	return s
+}
+
+func TestRecordedAnswersAreReadAsTheyAre(t *testing.T) {
+	t.Parallel()
+	all := providertest.Recorded(t, "anthropic", "messages")
+	answered, refused := 0, 0
+	for i := range all {
+		x := &all[i]
+		t.Run(x.ID, func(t *testing.T) {
+			res, failure, _ := providertest.Replay(t, newProvider, x)
+			if x.Response.Status >= 300 {
+				refused++
+				want := map[int]schemas.Code{400: schemas.InvalidRequest, 401: schemas.Auth}[x.Response.Status]
+				if failure == nil || failure.Code != want {
+					t.Errorf("failure %+v, want %s", failure, want)
+				}
+				return
+			}
+			answered++
+			if failure != nil {
+				t.Fatalf("failure %+v, want an answer", failure)
+			}
+			if diff := cmp.Diff(expected(t, x), got(t, res)); diff != "" {
+				t.Errorf("answer (-want +got):\n%s", diff)
+			}
+		})
+	}
+	t.Logf("%d answers, %d refusals", answered, refused)
+}
