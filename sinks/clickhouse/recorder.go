@@ -64,9 +64,11 @@ type Recorder struct {
 	mu    sync.Mutex
 	parts map[topicPartition]*partition
 
-	buffered int
+	buffered int          // rows held
+	held     atomic.Int64 // the same, for the metric
 	rows     *prometheus.CounterVec
 	unread   *prometheus.CounterVec
+	waiting  prometheus.GaugeFunc
 	failing  atomic.Pointer[string] // why the last insert failed, or nil
 }
 
@@ -129,6 +131,7 @@ func NewRecorder(cfg RecorderConfig) *Recorder {
 	delete(r.tables, "")
 	r.rows = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sira_recorder_rows_total", Help: "Rows inserted."}, []string{"table"})
 	r.unread = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sira_recorder_unreadable_total", Help: "Events that no table could take; they are on the dead-letter topic."}, []string{"topic"})
+	r.waiting = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sira_recorder_rows_held", Help: "Rows read and not inserted."}, func() float64 { return float64(r.held.Load()) })
 	return r
 }
 
@@ -143,7 +146,7 @@ func (r *Recorder) Ready() error {
 // Run works until ctx is done and returns nil after a clean stop.
 func (r *Recorder) Run(ctx context.Context) error {
 	if r.cfg.Metrics != nil {
-		for _, c := range []prometheus.Collector{r.rows, r.unread} {
+		for _, c := range []prometheus.Collector{r.rows, r.unread, r.waiting} {
 			if err := r.cfg.Metrics.Register(c); err != nil {
 				return fmt.Errorf("registering metrics: %w", err)
 			}
@@ -193,6 +196,7 @@ func (r *Recorder) work(ctx context.Context) error {
 				cancel()
 				return errors.Join(err, r.finish(done, due))
 			}
+			r.held.Store(int64(r.buffered))
 		}
 		if done == nil {
 			if due = r.due(false); len(due) > 0 {

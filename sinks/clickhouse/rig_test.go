@@ -151,7 +151,7 @@ func (r *rig) record(instance string, edit ...func(*RecorderConfig)) *running {
 	r.t.Helper()
 	cfg := RecorderConfig{
 		Client: r.config, Group: "recorder", Instance: instance, Conn: r.conn, Codecs: r.codecs, Topics: topics, Link: chainHash,
-		MaxWait: 50 * time.Millisecond, SessionTimeout: 2 * time.Second, Heartbeat: 100 * time.Millisecond, Log: zap.NewNop(),
+		MaxWait: 50 * time.Millisecond, SessionTimeout: time.Second, Heartbeat: 50 * time.Millisecond, Log: zap.NewNop(),
 	}
 	for _, e := range edit {
 		e(&cfg)

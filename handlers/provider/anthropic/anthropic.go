@@ -129,11 +129,12 @@ func (a *adapter) Decode(res *http.Response, call provider.Call, emit provider.E
 
 func (a *adapter) read(res *http.Response, req *schemas.Request, answer *wire.Answer) (*schemas.Response, error) {
 	r := reader{answer: answer, req: req, secret: a.config.APIKey.Reveal()}
-	switch wire.FormOf(res, req.Stream) {
+	form, body := wire.Open(res, req.Stream)
+	switch form {
 	case wire.Events:
-		return r.stream(res)
+		return r.stream(body)
 	case wire.JSON: // also in answer to a request for a stream, from proxies that can't
-		return r.whole(res)
+		return r.whole(body, res.ContentLength)
 	}
 	return nil, wire.Malformed("its content type is neither JSON nor an event stream", nil)
 }

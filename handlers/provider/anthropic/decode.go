@@ -3,7 +3,7 @@ package anthropic
 import (
 	"encoding/json"
 	"errors"
-	"net/http"
+	"io"
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
@@ -77,8 +77,8 @@ type extras struct {
 const only = 0 // the index of the one choice
 
 // whole reads an answer that comes at once.
-func (r *reader) whole(res *http.Response) (*schemas.Response, error) {
-	body, err := wire.ReadAll(res)
+func (r *reader) whole(from io.Reader, size int64) (*schemas.Response, error) {
+	body, err := wire.ReadAll(from, size)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
@@ -40,8 +39,8 @@ type openBlock struct {
 }
 
 // stream reads an answer that comes as events. It is complete with message_stop.
-func (r *reader) stream(res *http.Response) (*schemas.Response, error) {
-	events := wire.NewEventReader(res.Body, 0)
+func (r *reader) stream(from io.Reader) (*schemas.Response, error) {
+	events := wire.NewEventReader(from, 0)
 	for {
 		ev, err := events.Next()
 		if err != nil {

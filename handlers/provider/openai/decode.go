@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
@@ -94,8 +93,8 @@ type usage struct {
 }
 
 // whole reads an answer that comes at once.
-func (a *adapter) whole(res *http.Response, req *schemas.Request, answer *wire.Answer) (*schemas.Response, error) {
-	body, err := wire.ReadAll(res)
+func (a *adapter) whole(from io.Reader, size int64, req *schemas.Request, answer *wire.Answer) (*schemas.Response, error) {
+	body, err := wire.ReadAll(from, size)
 	if err != nil {
 		return nil, err
 	}
@@ -124,8 +123,8 @@ func (a *adapter) whole(res *http.Response, req *schemas.Request, answer *wire.A
 
 // stream reads an answer that comes as events. It is complete when [DONE] has
 // come and every choice has ended.
-func (a *adapter) stream(res *http.Response, req *schemas.Request, answer *wire.Answer) (*schemas.Response, error) {
-	events := wire.NewEventReader(res.Body, 0)
+func (a *adapter) stream(from io.Reader, req *schemas.Request, answer *wire.Answer) (*schemas.Response, error) {
+	events := wire.NewEventReader(from, 0)
 	r := reader{answer: answer}
 	for {
 		ev, err := events.Next()

@@ -150,11 +150,12 @@ func (a *adapter) Decode(res *http.Response, call provider.Call, emit provider.E
 const requestID = "X-Request-Id"
 
 func (a *adapter) read(res *http.Response, req *schemas.Request, answer *wire.Answer) (*schemas.Response, error) {
-	switch wire.FormOf(res, req.Stream) {
+	form, body := wire.Open(res, req.Stream)
+	switch form {
 	case wire.Events:
-		return a.stream(res, req, answer)
+		return a.stream(body, req, answer)
 	case wire.JSON: // also in answer to a request for a stream: some servers can't
-		return a.whole(res, req, answer)
+		return a.whole(body, res.ContentLength, req, answer)
 	}
 	return nil, wire.Malformed("its content type is neither JSON nor an event stream", nil)
 }

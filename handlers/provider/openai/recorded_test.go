@@ -3,6 +3,7 @@ package openai_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -146,11 +147,19 @@ func TestRecordedAnswersAreReadAsTheyAre(t *testing.T) {
 				}
 				return
 			}
+			want := expected(t, x)
+			if !slices.ContainsFunc(want.Finish, func(s string) bool { return s != "" }) {
+				// One stream, of a gateway, says [DONE] without a reason to finish.
+				if failure == nil || failure.Code != schemas.StreamInterrupted {
+					t.Errorf("failure %+v, want stream_interrupted", failure)
+				}
+				return
+			}
 			answered++
 			if failure != nil {
 				t.Fatalf("failure %+v, want an answer", failure)
 			}
-			if diff := cmp.Diff(expected(t, x), got(res)); diff != "" {
+			if diff := cmp.Diff(want, got(res)); diff != "" {
 				t.Errorf("answer (-want +got):\n%s", diff)
 			}
 			for _, c := range res.Choices {

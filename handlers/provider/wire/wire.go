@@ -4,6 +4,7 @@
 package wire
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/sira-ai/sira/schemas"
 )
@@ -55,11 +57,30 @@ const (
 	Other
 )
 
-// FormOf tells the form of res. Where the vendor does not say, stream does: it
-// is whether a stream was asked for.
-func FormOf(res *http.Response, stream bool) Form {
-	ct := res.Header.Get("Content-Type")
-	switch ct { // what vendors send, spared the parsing
+// Open tells the form of an answer and returns where to read it from, which
+// takes the place of res.Body but is not closed. stream is whether a stream was
+// asked for: it decides where the vendor does not say, and then a body that
+// claims to be JSON is believed only if it begins like it.
+func Open(res *http.Response, stream bool) (Form, io.Reader) {
+	form := formOf(res.Header.Get("Content-Type"), stream)
+	if form != JSON || !stream {
+		return form, res.Body
+	}
+	r := bufio.NewReader(res.Body)
+	for {
+		switch b, err := r.Peek(1); {
+		case err != nil || b[0] == '{':
+			return JSON, r
+		case b[0] == ' ' || b[0] == '\n' || b[0] == '\r' || b[0] == '\t':
+			_, _ = r.Discard(1)
+		default:
+			return Events, r
+		}
+	}
+}
+
+func formOf(contentType string, stream bool) Form {
+	switch contentType { // what vendors send, spared the parsing
 	case "":
 		if stream {
 			return Events
@@ -70,28 +91,29 @@ func FormOf(res *http.Response, stream bool) Form {
 	case "text/event-stream", "text/event-stream; charset=utf-8":
 		return Events
 	}
-	media, _, err := mime.ParseMediaType(ct)
+	media, _, err := mime.ParseMediaType(contentType)
 	switch {
 	case err != nil:
 		return Other
 	case media == "text/event-stream":
 		return Events
-	case media == "application/json" || len(media) > 5 && media[len(media)-5:] == "+json":
+	case media == "application/json" || strings.HasSuffix(media, "+json"):
 		return JSON
 	}
 	return Other
 }
 
-// ReadAll reads the body of res, all of it. The failure is one that Decode may
-// return: network, unless whoever bounded the body says otherwise.
-func ReadAll(res *http.Response) ([]byte, error) {
+// ReadAll reads r to its end. size is the length that the vendor promised, or
+// -1. The failure is one that Decode may return: network, unless whoever bounded
+// the body says otherwise.
+func ReadAll(r io.Reader, size int64) ([]byte, error) {
 	const most = 1 << 20 // to allocate on the vendor's word alone
-	size := min(res.ContentLength, most)
+	size = min(size, most)
 	if size < 0 {
-		size = 4 << 10
+		size = 2 << 10
 	}
 	buf := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
-	if _, err := buf.ReadFrom(res.Body); err != nil {
+	if _, err := buf.ReadFrom(r); err != nil {
 		return nil, ReadFailure(err)
 	}
 	return buf.Bytes(), nil
