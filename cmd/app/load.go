@@ -387,7 +387,7 @@ func (d *document) validate(cfg *Config) {
 	}
 	d.providers(cfg)
 	for i, w := range cfg.Webhooks {
-		check(fmt.Sprintf("webhooks[%d]", i), w.Validate())
+		check(fmt.Sprintf("webhooks[%d]", i), cfg.webhook(w).Validate())
 	}
 }
 

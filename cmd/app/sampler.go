@@ -51,7 +51,7 @@ func (s *sampler) sample(ctx context.Context, now time.Time) {
 		for _, e := range pool.Snapshot() {
 			s.emit(ctx, now, "endpoint_in_flight", e.ID, float64(e.InFlight))
 			open := 0.0
-			if e.State == "open" {
+			if e.State == "open" || e.State == "Open" {
 				open = 1
 			}
 			s.emit(ctx, now, "endpoint_breaker_open", e.ID, open)

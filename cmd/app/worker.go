@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 
@@ -21,6 +23,7 @@ import (
 	"github.com/sira-ai/sira/pipeline"
 	"github.com/sira-ai/sira/pipeline/catalog"
 	"github.com/sira-ai/sira/pipeline/kafka"
+	"github.com/sira-ai/sira/pipeline/pubsub"
 	"github.com/sira-ai/sira/schemas"
 	"github.com/sira-ai/sira/schemas/avro"
 	"github.com/sira-ai/sira/sinks/blob"
@@ -228,14 +231,29 @@ func (a *App) startRecorder(ctx context.Context, g *group) error {
 // startNotifier starts the webhooks.
 func (a *App) startNotifier(g *group) error {
 	for i, w := range a.cfg.Webhooks {
-		if len(w.Topics) == 0 {
-			w.Topics = []string{a.cfg.Topic(TopicResults)}
-		}
-		hook, err := webhook.New(w, a.client, a.codecs, fmt.Sprintf("%swebhook.%d", a.cfg.Kafka.Prefix, i), a.log, a.reg)
+		name := "webhook " + strconv.Itoa(i)
+		sub, err := pubsub.NewSubscriber(pubsub.SubscriberConfig{
+			Client: a.client, Group: a.cfg.Kafka.Prefix + "webhook." + strconv.Itoa(i), MaxInFlight: max(w.MaxInFlight, 16), Log: a.log,
+		})
 		if err != nil {
-			return fmt.Errorf("building webhooks[%d]: %w", i, err)
+			return fmt.Errorf("building %s: %w", name, err)
 		}
-		g.run(fmt.Sprintf("webhook %d", i), hook.Run)
+		g.onStop(name+" subscription", sub.Close)
+		hook, err := webhook.New(a.cfg.webhook(w), webhook.Deps{
+			Subscriber: sub, Codecs: a.codecs, Log: a.log, Metrics: prometheus.WrapRegistererWith(prometheus.Labels{"webhook": strconv.Itoa(i)}, a.reg),
+		})
+		if err != nil {
+			return fmt.Errorf("building %s: %w", name, err)
+		}
+		g.run(name, hook.Run)
 	}
 	return nil
+}
+
+// webhook fills in the results topic where the document names none.
+func (c *Config) webhook(w webhook.Config) webhook.Config {
+	if len(w.Topics) == 0 {
+		w.Topics = []string{c.Topic(TopicResults)}
+	}
+	return w
 }

@@ -115,7 +115,7 @@ func demoConfig(dataDir string) (app.Config, error) {
 			{ID: "openai-east", Region: "us-east", Settings: settings("openai-east", "/openai/v1")},
 			{ID: "openai-west", Region: "us-west", Settings: settings("openai-west", "/openai/v1")},
 		}},
-		{Name: "anthropic", Kind: "anthropic", Settings: settings("anthropic", "/anthropic")},
+		{Name: "anthropic", Kind: "anthropic", Settings: settings("claude", "/anthropic")},
 	}
 	target := func(provider, model string, priority int) routing.TargetConfig {
 		return routing.TargetConfig{Provider: provider, Model: model, Priority: priority}
@@ -137,7 +137,7 @@ func demoInstances() map[string]simulate.Behaviour {
 		"cut": {Share: 0.02}, "malformed": {Share: 0.01}, "stall": {Share: 0.003}, "slow": {Share: 0.003},
 	}
 	b := simulate.Behaviour{Latency: latency, TokensPerSecond: 400, Faults: faults, CachedShare: 0.2}
-	return map[string]simulate.Behaviour{"openai-east": b, "openai-west": b, "anthropic": b}
+	return map[string]simulate.Behaviour{"openai-east": b, "openai-west": b, "claude": b}
 }
 
 // demoShow drives the demo and keeps its figures.
@@ -239,9 +239,13 @@ func (d *demoShow) wait(ctx context.Context, cl *kgo.Client, conn driver.Conn, w
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
+	var c counts
 	for {
-		c, err := d.counts(ctx, cl, conn)
-		if err != nil {
+		now, err := d.counts(ctx, cl, conn)
+		switch {
+		case err == nil:
+			c = now
+		case ctx.Err() == nil:
 			return err
 		}
 		done := min(c.results, c.costs)
@@ -254,7 +258,7 @@ func (d *demoShow) wait(ctx context.Context, cl *kgo.Client, conn driver.Conn, w
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for results: %d of %d came within %s", done, want, demoLimit)
+			return fmt.Errorf("waiting for results: %d results and %d costs of %d came within %s", c.results, c.costs, want, demoLimit)
 		}
 	}
 }

@@ -69,6 +69,9 @@ func newRow(prices [columns]*decimal.Decimal, per int64) *row {
 // once. It reports false where a price is missing, where the counts contradict
 // each other, and where the amount is beyond the ledger.
 func (r *row) amount(u *schemas.Usage) (decimal.Decimal, bool) {
+	if u.CacheReadTokens < 0 || u.CacheReadTokens > u.InputTokens || u.CacheWriteTokens > u.InputTokens-u.CacheReadTokens {
+		return decimal.Decimal{}, false
+	}
 	tokens := [columns]int64{
 		input:        u.InputTokens - u.CacheReadTokens - u.CacheWriteTokens,
 		output:       u.OutputTokens,

@@ -197,14 +197,13 @@ type boundedBody struct {
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, schemas.Fail(schemas.MalformedResponse, "the provider's answer is above the size limit", nil)
-	}
 	if int64(len(p)) > b.left {
 		p = p[:b.left]
 	}
 	n, err := b.body.Read(p)
-	b.left -= int64(n)
+	if b.left -= int64(n); b.left <= 0 {
+		return n, schemas.Fail(schemas.MalformedResponse, "the provider's answer is above the size limit", nil)
+	}
 	b.ended = b.ended || err != nil
 	return n, err
 }

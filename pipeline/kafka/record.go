@@ -143,7 +143,7 @@ func (r *record) open(ctx context.Context, cfg *EngineConfig, lane *LaneConfig, 
 	r.complete(job)
 	switch {
 	case err != nil:
-		r.refuse(job, err)
+		refuse(job, err, cfg.MaxRequestBytes)
 	default:
 		if invalid := req.Validate(); invalid != nil {
 			job.Failure = schemas.AsFailure(invalid)
@@ -238,10 +238,10 @@ func (r *record) anyID(place string) string {
 }
 
 // refuse marks a job whose record could not be read.
-func (r *record) refuse(job *pipeline.Job, err error) {
+func refuse(job *pipeline.Job, err error, limit int) {
 	if errors.Is(err, errTooLarge) {
 		job.Failure = schemas.Fail(schemas.PayloadTooLarge, "the request is larger than the gateway reads", err)
-		job.Dead = &pipeline.Dead{Reason: schemas.DeadTooLarge, Detail: strconv.Itoa(len(r.value)) + " bytes"}
+		job.Dead = &pipeline.Dead{Reason: schemas.DeadTooLarge, Detail: "more than the limit of " + strconv.Itoa(limit) + " bytes"}
 		return
 	}
 	job.Failure = schemas.Fail(schemas.InvalidRequest, "the record is no request: "+kindOf(err), err)

@@ -25,6 +25,7 @@ func (r *Recorder) insert(ctx context.Context, b *batch) (bool, error) {
 		err := r.tryInsert(ctx, b)
 		if err == nil {
 			r.failing.Store(nil)
+			r.inserted.Add(int64(len(b.rows)))
 			r.rows.WithLabelValues(b.p.table.name).Add(float64(len(b.rows)))
 			return true, nil
 		}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -14,9 +17,10 @@ import (
 	"github.com/sira-ai/sira/schemas"
 )
 
-// read polls once and turns records into rows. Its error ends the recorder.
-func (r *Recorder) read(ctx context.Context) error {
-	limit, cancel := context.WithTimeout(ctx, min(r.cfg.MaxWait/2, 250*time.Millisecond))
+// read polls once, for no longer than poll lasts, and turns records into rows. Its
+// error ends the recorder.
+func (r *Recorder) read(ctx, poll context.Context) error {
+	limit, cancel := context.WithTimeout(poll, min(r.cfg.MaxWait/2, 250*time.Millisecond))
 	defer cancel()
 	fetches := r.client.PollRecords(limit, min(10_000, max(1, r.cfg.MaxBuffer-r.buffered)))
 	defer r.client.AllowRebalance()
@@ -42,8 +46,8 @@ func (r *Recorder) read(ctx context.Context) error {
 				if id := f.Topics[i].TopicID; p.topicID == ([16]byte{}) && id != p.topicID {
 					p.topicID = id
 				}
-				for _, rec := range fp.Records {
-					r.add(ctx, p, rec)
+				for i, d := range decodeAll(ctx, p.table, fp.Records) {
+					r.add(ctx, p, fp.Records[i], d)
 				}
 			}
 		}
@@ -51,15 +55,48 @@ func (r *Recorder) read(ctx context.Context) error {
 	return fatal
 }
 
-// add turns one record into a row. A record that no table can take goes to the
+// decoded is a record's row, or why it has none.
+type decoded struct {
+	values []any
+	err    error
+}
+
+// decodeChunk is how many records a goroutine decodes at a time.
+const decodeChunk = 500
+
+// decodeAll decodes records on all processors.
+func decodeAll(ctx context.Context, t *table, records []*kgo.Record) []decoded {
+	out := make([]decoded, len(records))
+	var workers sync.WaitGroup
+	var next atomic.Int64
+	work := func() {
+		for {
+			from := int(next.Add(decodeChunk)) - decodeChunk
+			if from >= len(records) {
+				return
+			}
+			for i := from; i < min(from+decodeChunk, len(records)); i++ {
+				out[i].values, out[i].err = t.read(ctx, records[i])
+			}
+		}
+	}
+	for range min(runtime.GOMAXPROCS(0), len(records)/decodeChunk) {
+		workers.Go(work)
+	}
+	work()
+	workers.Wait()
+	return out
+}
+
+// add takes in one record. A record that no table can take goes to the
 // dead-letter topic, and its offset counts as read. A record that can be neither
 // read nor buried before ctx ends holds its partition up: it is read again after
 // the next start.
-func (r *Recorder) add(ctx context.Context, p *partition, rec *kgo.Record) {
+func (r *Recorder) add(ctx context.Context, p *partition, rec *kgo.Record, d decoded) {
 	if p.stuck || rec.Offset < p.next {
 		return
 	}
-	values, err := p.table.read(ctx, rec)
+	values, err := d.values, d.err
 	for wait := 100 * time.Millisecond; err != nil && !errors.Is(err, errUnreadable); wait = min(2*wait, 5*time.Second) {
 		select {
 		case <-time.After(wait):

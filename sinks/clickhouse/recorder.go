@@ -64,6 +64,7 @@ type Recorder struct {
 	mu    sync.Mutex
 	parts map[topicPartition]*partition
 
+	inserted atomic.Int64 // rows, since the start
 	buffered int          // rows held
 	held     atomic.Int64 // the same, for the metric
 	rows     *prometheus.CounterVec
@@ -162,7 +163,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 	r.client, err = r.cfg.Client.NewClient(r.cfg.Log, r.cfg.Metrics,
 		kgo.ConsumerGroup(r.cfg.Group), kgo.InstanceID(r.cfg.Instance), kgo.ConsumeTopics(topics...), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchMaxBytes(8<<20), kgo.FetchMaxWait(250*time.Millisecond), kgo.SessionTimeout(r.cfg.SessionTimeout), kgo.HeartbeatInterval(r.cfg.Heartbeat),
+		kgo.FetchMaxBytes(16<<20), kgo.FetchMaxPartitionBytes(4<<20), kgo.FetchMaxWait(250*time.Millisecond), kgo.SessionTimeout(r.cfg.SessionTimeout), kgo.HeartbeatInterval(r.cfg.Heartbeat),
 		kgo.OnOffsetsFetched(r.fetched), kgo.OnPartitionsRevoked(r.dropped), kgo.OnPartitionsLost(r.dropped),
 	)
 	if err != nil {
@@ -188,11 +189,13 @@ func (r *Recorder) work(ctx context.Context) error {
 	})
 	defer stop()
 	var done chan error // of the flush under way
+	poll := ctx         // ends with the flush under way, so that the next one need not wait
 	var due []batch
-	for ctx.Err() == nil {
+	var err error
+	for ctx.Err() == nil && err == nil {
 		full := r.buffered >= r.cfg.MaxBuffer && done != nil
 		if !full {
-			if err := r.read(ctx); err != nil {
+			if err := r.read(ctx, poll); err != nil {
 				cancel()
 				return errors.Join(err, r.finish(done, due))
 			}
@@ -200,7 +203,9 @@ func (r *Recorder) work(ctx context.Context) error {
 		}
 		if done == nil {
 			if due = r.due(false); len(due) > 0 {
-				done = r.start(flushing, due)
+				var ended context.CancelFunc
+				poll, ended = context.WithCancel(ctx)
+				done = r.start(flushing, due, ended)
 			}
 			continue
 		}
@@ -208,20 +213,18 @@ func (r *Recorder) work(ctx context.Context) error {
 			continue
 		}
 		select {
-		case err := <-done:
+		case err = <-done:
 			r.settle(due)
-			if done = nil; err != nil {
-				return err
-			}
+			done, poll = nil, ctx
 		case <-ctx.Done():
 		}
 	}
-	err := r.finish(done, due)
+	err = errors.Join(err, r.finish(done, due))
 	for err == nil {
 		if due = r.due(true); len(due) == 0 {
 			return nil
 		}
-		err = r.finish(r.start(flushing, due), due)
+		err = r.finish(r.start(flushing, due, func() {}), due)
 	}
 	if flushing.Err() == nil {
 		return err
@@ -230,9 +233,13 @@ func (r *Recorder) work(ctx context.Context) error {
 	return nil
 }
 
-func (r *Recorder) start(ctx context.Context, due []batch) chan error {
+// start flushes in the background, then calls ended.
+func (r *Recorder) start(ctx context.Context, due []batch, ended func()) chan error {
 	done := make(chan error, 1)
-	go func() { done <- r.flush(ctx, due) }()
+	go func() {
+		defer ended()
+		done <- r.flush(ctx, due)
+	}()
 	return done
 }
 

@@ -36,9 +36,9 @@ func TestKilledRecorderLosesAndDoublesNothing(t *testing.T) {
 		t.Run(strings.ReplaceAll(strings.ReplaceAll(c.name, ",", ""), " ", "_"), func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, 2)
-			r.events(100, 2)
+			r.events(60, 2)
 			r.swallow.Store(c.nth)
-			small := func(c *RecorderConfig) { c.MaxRows = 20 }
+			small := func(c *RecorderConfig) { c.MaxRows = 10 }
 			run := r.record("a", dies, small)
 			select {
 			case <-r.lost:
@@ -91,7 +91,7 @@ func TestEventsWaitWhileClickHouseIsAway(t *testing.T) {
 	r := newRig(t, 2)
 	r.down.Store(true)
 	run := r.record("a", func(c *RecorderConfig) { c.MaxRows, c.MaxBuffer = 20, 100 })
-	r.events(300, 2)
+	r.events(150, 2)
 	r.wait("Ready to say so", func() bool { return run.Ready() != nil })
 	if held := run.held.Load(); held > 100+14 {
 		t.Errorf("%d rows are held, want about 100", held)
@@ -131,11 +131,11 @@ func TestNewcomerSharesTheWork(t *testing.T) {
 	r := newRig(t, 4)
 	small := func(c *RecorderConfig) { c.MaxRows = 50 }
 	one := r.record("a", small)
-	r.events(400, 4)
+	r.events(150, 4)
 	two := r.record("b", small)
-	r.events(400, 4)
+	r.events(150, 4)
 	r.wait("both to own partitions", func() bool { return one.owned() > 0 && two.owned() > 0 })
-	r.events(400, 4)
+	r.events(150, 4)
 	r.waitRows()
 	one.stop()
 	two.stop()

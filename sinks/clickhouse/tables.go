@@ -15,9 +15,9 @@ import (
 	"github.com/sira-ai/sira/schemas/avro"
 )
 
-// table says how the records of a topic become rows. read is called once for each
-// record, in order of offsets within a partition, and returns the columns' values
-// without the three of the source.
+// table says how the records of a topic become rows. read returns the columns'
+// values without the three of the source; it depends on nothing but the record,
+// so that a batch that is read again is the same, and is safe for concurrent use.
 type table struct {
 	name    string
 	columns []string

@@ -18,7 +18,7 @@ func (d *Deliverer) dead(job *pipeline.Job) *pipeline.Dead {
 	case job.Failure == nil:
 		return nil
 	case job.Failure.Code == schemas.Unroutable:
-		return &pipeline.Dead{Reason: schemas.DeadUnroutable, Detail: "no route or model for " + strconv.Quote(job.Request.Model)}
+		return &pipeline.Dead{Reason: schemas.DeadUnroutable, Detail: "no route or no such model"}
 	case job.Failure.Code == schemas.PayloadTooLarge && len(job.Attempts) == 0:
 		return &pipeline.Dead{Reason: schemas.DeadTooLarge, Detail: "larger than any target takes"}
 	case len(d.Tiers) > 0 && job.Origin.Round >= len(d.Tiers) && job.Failure.Code.Policy().Later:
@@ -36,7 +36,7 @@ func (d *Deliverer) deadLetter(job *pipeline.Job, dead *pipeline.Dead) pipeline.
 		pipeline.Header{Key: schemas.HeaderDeadDetail, Value: []byte(dead.Detail)},
 		pipeline.Header{Key: schemas.HeaderDeadOrigin, Value: []byte(job.Origin.First)},
 		pipeline.Header{Key: schemas.HeaderDeadTime, Value: strconv.AppendInt(nil, time.Now().UnixMilli(), 10)},
-		pipeline.Header{Key: schemas.HeaderDeadAttempt, Value: strconv.AppendInt(nil, int64(len(job.Attempts)), 10)},
+		pipeline.Header{Key: schemas.HeaderDeadAttempt, Value: strconv.AppendInt(nil, int64(job.Origin.Round)+1, 10)},
 	)
 	return pipeline.Record{Topic: d.Topics.Dead, Key: src.Key, Value: src.Value, Headers: headers}
 }

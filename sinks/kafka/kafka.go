@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sira-ai/sira/pipeline"
@@ -133,14 +134,20 @@ func (d *Deliverer) nextRound(job *pipeline.Job) time.Duration {
 	return wait
 }
 
-// maxHistory bounds the attempts that travel to the next round, newest kept.
-const maxHistory = 20
+// The attempts that travel to the next round are bounded, newest kept, so that
+// the record stays far below a broker's limit. Attempts are billed in the last
+// round, so the bound is well above what the rounds of a request can make.
+const (
+	maxHistory    = 100
+	maxVendorCode = 200 // bytes
+)
 
 func roundHeaders(job *pipeline.Job) ([]pipeline.Header, error) {
 	attempts := job.Attempts[max(0, len(job.Attempts)-maxHistory):]
 	slim := make([]schemas.Attempt, len(attempts))
 	for i, a := range attempts {
 		a.Usage.Raw = nil
+		a.VendorCode = strings.ToValidUTF8(a.VendorCode[:min(len(a.VendorCode), maxVendorCode)], "")
 		slim[i] = a
 	}
 	history, err := json.Marshal(slim)
@@ -216,7 +223,7 @@ func (d *Deliverer) result(ctx context.Context, job *pipeline.Job) (pipeline.Rec
 		return rec, fmt.Errorf("keeping large result: %w", err)
 	}
 	rec.Headers = append(rec.Headers, pipeline.Header{Key: schemas.HeaderDataRef, Value: []byte(ref)})
-	content.Response = nil
+	content.Response, content.Metadata = nil, nil // both may be of any size
 	rec.Value, err = d.encodeResult(job, content)
 	return rec, err
 }

@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -8,52 +9,6 @@ import (
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
 )
-
-// answer is a whole answer, or the empty one that a stream starts with.
-type answer struct {
-	Type    string            `json:"type"`
-	ID      string            `json:"id"`
-	Model   string            `json:"model"`
-	Content []json.RawMessage `json:"content"`
-	Usage   json.RawMessage   `json:"usage"`
-	Error   json.RawMessage   `json:"error"`
-	stop
-}
-
-type stop struct {
-	Reason   string `json:"stop_reason"`
-	Sequence string `json:"stop_sequence"`
-	Details  *struct {
-		Category string `json:"category"`
-	} `json:"stop_details"`
-}
-
-// block is a piece of content of one of the known types.
-type block struct {
-	Type      string          `json:"type"`
-	Text      string          `json:"text"`
-	Citations json.RawMessage `json:"citations"`
-	Thinking  string          `json:"thinking"`
-	Signature string          `json:"signature"`
-	Data      string          `json:"data"` // of redacted thinking
-	ID        string          `json:"id"`
-	Name      string          `json:"name"`
-	Input     json.RawMessage `json:"input"`
-}
-
-type usage struct {
-	Input         wire.Count `json:"input_tokens"` // without the cache's
-	CacheCreation wire.Count `json:"cache_creation_input_tokens"`
-	CacheRead     wire.Count `json:"cache_read_input_tokens"`
-	ByLifetime    struct {
-		Hour wire.Count `json:"ephemeral_1h_input_tokens"`
-	} `json:"cache_creation"`
-	Output        wire.Count `json:"output_tokens"`
-	OutputDetails struct {
-		Thinking wire.Count `json:"thinking_tokens"`
-	} `json:"output_tokens_details"`
-	Tier string `json:"service_tier"`
-}
 
 // reader puts what the vendor says into an answer. There is one choice only.
 type reader struct {
@@ -83,48 +38,46 @@ func (r *reader) whole(from io.Reader, size int64) (*schemas.Response, error) {
 		return nil, err
 	}
 	var a answer
-	if err := json.Unmarshal(body, &a); err != nil {
+	c := wire.NewCursor(body)
+	a.parse(&c)
+	switch err := c.End(); {
+	case err != nil:
 		return nil, wire.Malformed("it is not the JSON of a message", err)
-	}
-	if a.Type == "error" || len(a.Error) > 0 && string(a.Error) != "null" {
+	case a.kind == "error" || a.refused:
 		return nil, r.told(body)
-	}
-	if a.Type != "message" {
+	case a.kind != "message":
 		return nil, wire.Malformed("it is no message", nil)
 	}
-	r.answer.Begin(a.ID, a.Model)
+	r.answer.Begin(a.id, a.model)
 	r.answer.Open(only)
-	for _, raw := range a.Content {
-		var b block
-		if err := json.Unmarshal(raw, &b); err != nil {
-			return nil, wire.Malformed("a block of it is not as agreed", err)
-		}
-		if part := r.start(&b, raw); b.Type == "tool_use" {
-			r.answer.Arguments(only, part, input(&b))
+	for i := range a.content {
+		b := &a.content[i]
+		if part := r.start(b); b.kind == "tool_use" {
+			r.answer.Arguments(only, part, input(b))
 		}
 	}
 	r.finish(&a.stop)
-	r.use(a.Usage)
+	r.use(a.usage)
 	return r.end()
 }
 
 // start takes in a block, or the beginning of one, and returns the part of a
 // tool call.
-func (r *reader) start(b *block, raw json.RawMessage) (part int) {
+func (r *reader) start(b *block) (part int) {
 	r.answer.Seal(only)
-	switch b.Type {
+	switch b.kind {
 	case "text":
-		r.answer.Text(only, b.Text)
-		r.cite(b.Citations)
+		r.answer.Text(only, b.text)
+		r.cite(b.citations)
 	case "thinking":
-		r.answer.Reasoning(only, b.Thinking)
-		r.answer.Signature(only, b.Signature, false)
+		r.answer.Reasoning(only, b.thinking)
+		r.answer.Signature(only, b.signature, false)
 	case "redacted_thinking":
-		r.answer.Signature(only, b.Data, true)
+		r.answer.Signature(only, b.data, true)
 	case "tool_use":
-		return r.answer.ToolCall(only, b.ID, b.Name)
+		return r.answer.ToolCall(only, b.id, b.name)
 	default:
-		r.extras.Blocks = append(r.extras.Blocks, raw)
+		r.extras.Blocks = append(r.extras.Blocks, bytes.Clone(b.raw))
 		return len(r.extras.Blocks) - 1
 	}
 	return 0
@@ -142,14 +95,11 @@ func (r *reader) cite(list json.RawMessage) {
 
 // finish translates a reason to stop. Its absence leaves the answer unfinished.
 func (r *reader) finish(s *stop) {
-	if s.Reason == "" {
+	if s.reason == "" {
 		return
 	}
-	f := schemas.Finish{Raw: s.Reason, StopSequence: s.Sequence}
-	if s.Details != nil {
-		f.Detail = s.Details.Category
-	}
-	switch s.Reason {
+	f := schemas.Finish{Raw: s.reason, StopSequence: s.sequence, Detail: s.category}
+	switch s.reason {
 	case "end_turn":
 		f.Reason = schemas.FinishStop
 	case "max_tokens":
@@ -173,26 +123,26 @@ func (r *reader) finish(s *stop) {
 // use takes in usage. In a stream it is said twice and is cumulative: a number
 // replaces the earlier one, and what the second time leaves out still holds.
 func (r *reader) use(raw json.RawMessage) {
-	if len(raw) == 0 || string(raw) == "null" || json.Unmarshal(raw, &r.usage) != nil {
-		return // an answer is worth more than its bill, which is then estimated
+	if len(raw) == 0 || raw[0] != '{' {
+		return // the usage is then estimated
 	}
-	if r.raw != nil {
-		if merged, err := wire.Overlay(r.raw, "usage", raw); err == nil {
-			raw = merged
-		}
+	r.usage.take(raw)
+	if r.raw == nil {
+		r.raw = bytes.Clone(raw)
+	} else if merged, err := wire.Overlay(r.raw, "usage", raw); err == nil {
+		r.raw = merged
 	}
-	r.raw = raw
 	u := &r.usage
 	r.answer.Use(schemas.Usage{
-		InputTokens:      int64(u.Input + u.CacheCreation + u.CacheRead),
-		CacheReadTokens:  int64(u.CacheRead),
-		CacheWriteTokens: int64(u.CacheCreation),
-		CacheWrite1h:     int64(u.ByLifetime.Hour),
-		OutputTokens:     int64(u.Output),
-		ReasoningTokens:  int64(u.OutputDetails.Thinking),
+		InputTokens:      u.input + u.cacheCreation + u.cacheRead,
+		CacheReadTokens:  u.cacheRead,
+		CacheWriteTokens: u.cacheCreation,
+		CacheWrite1h:     u.cacheHour,
+		OutputTokens:     u.output,
+		ReasoningTokens:  u.thinking,
 		Source:           schemas.UsageReported,
-		Tier:             u.Tier,
-		Raw:              raw,
+		Tier:             u.tier,
+		Raw:              r.raw,
 	})
 }
 

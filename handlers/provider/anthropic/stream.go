@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -9,25 +10,75 @@ import (
 	"github.com/sira-ai/sira/schemas"
 )
 
-// event is one event of a stream; Type says which of the other fields count.
+// event is one event of a stream; kind says which of the other fields count.
 type event struct {
-	Type    string          `json:"type"`
-	Index   int             `json:"index"`
-	Message *answer         `json:"message"`
-	Block   json.RawMessage `json:"content_block"`
-	Delta   delta           `json:"delta"`
-	Usage   json.RawMessage `json:"usage"`
-	Error   json.RawMessage `json:"error"`
+	kind    string
+	index   int
+	message answer
+	block   json.RawMessage
+	delta   delta
+	usage   json.RawMessage
+	refused bool
 }
 
 type delta struct {
-	Type        string          `json:"type"`
-	Text        string          `json:"text"`
-	PartialJSON string          `json:"partial_json"`
-	Thinking    string          `json:"thinking"`
-	Signature   string          `json:"signature"`
-	Citation    json.RawMessage `json:"citation"`
-	stop
+	kind, text, partialJSON, thinking, signature string
+	citation                                     json.RawMessage
+	stop                                         stop
+}
+
+// parse reads an event. Slices in it share data's memory.
+func (e *event) parse(data []byte) error {
+	c := wire.NewCursor(data)
+	if c.Object() {
+		for c.Key() {
+			switch string(c.Name()) {
+			case "type":
+				e.kind = c.Text()
+			case "index":
+				e.index = c.Int()
+			case "message":
+				e.message.parse(&c)
+			case "content_block":
+				e.block = c.Raw()
+			case "delta":
+				e.delta.parse(&c)
+			case "usage":
+				e.usage = c.Raw()
+			case "error":
+				e.refused = string(c.Raw()) != "null"
+			default:
+				c.Skip()
+			}
+		}
+	}
+	return c.End()
+}
+
+func (d *delta) parse(c *wire.Cursor) {
+	if !c.Object() {
+		return
+	}
+	for c.Key() {
+		switch string(c.Name()) {
+		case "type":
+			d.kind = c.Text()
+		case "text":
+			d.text = c.Text()
+		case "partial_json":
+			d.partialJSON = c.Text()
+		case "thinking":
+			d.thinking = c.Text()
+		case "signature":
+			d.signature = c.Text()
+		case "citation":
+			d.citation = c.Raw()
+		default:
+			if !d.stop.take(c) {
+				c.Skip()
+			}
+		}
+	}
 }
 
 // openBlock is a block that has begun and not ended.
@@ -50,16 +101,16 @@ func (r *reader) stream(from io.Reader) (*schemas.Response, error) {
 			return nil, r.answer.Interrupted(r.req, err)
 		}
 		var e event
-		if err := json.Unmarshal(ev.Data, &e); err != nil {
+		if err := e.parse(ev.Data); err != nil {
 			if ev.Cut {
 				return nil, r.answer.Interrupted(r.req, err)
 			}
 			return nil, r.answer.Broken(r.req, wire.Malformed("an event of it is not JSON as agreed", err))
 		}
 		switch {
-		case e.Type == "message_stop":
+		case e.kind == "message_stop":
 			return r.end()
-		case e.Type == "error" || len(e.Error) > 0 && string(e.Error) != "null":
+		case e.kind == "error" || e.refused:
 			return nil, r.answer.Broken(r.req, r.told(ev.Data))
 		}
 		if err := r.take(&e); err != nil {
@@ -74,24 +125,19 @@ func (r *reader) stream(from io.Reader) (*schemas.Response, error) {
 // take takes in an event. Those of unknown types are skipped: the vendor adds
 // some now and then.
 func (r *reader) take(e *event) error {
-	switch e.Type {
+	switch e.kind {
 	case "message_start":
 		r.answer.Open(only)
-		if e.Message != nil {
-			r.answer.Begin(e.Message.ID, e.Message.Model)
-			r.use(e.Message.Usage)
-		}
+		r.answer.Begin(e.message.id, e.message.model)
+		r.use(e.message.usage)
 	case "content_block_start":
-		var b block
-		if err := json.Unmarshal(e.Block, &b); err != nil {
-			return r.answer.Broken(r.req, wire.Malformed("a block of it is not as agreed", err))
-		}
-		r.open = append(r.open, openBlock{index: e.Index, block: b, part: r.start(&b, e.Block)})
+		b := parseBlock(e.block)
+		r.open = append(r.open, openBlock{index: e.index, block: b, part: r.start(&b)})
 	case "content_block_delta":
 		return r.delta(e)
 	case "content_block_stop":
 		for i := range r.open {
-			if r.open[i].index == e.Index {
+			if r.open[i].index == e.index {
 				r.close(&r.open[i])
 				r.open = append(r.open[:i], r.open[i+1:]...)
 				break
@@ -102,34 +148,34 @@ func (r *reader) take(e *event) error {
 			r.close(&r.open[i])
 		}
 		r.open = nil
-		r.finish(&e.Delta.stop)
-		r.use(e.Usage)
+		r.finish(&e.delta.stop)
+		r.use(e.usage)
 	}
 	return nil
 }
 
 func (r *reader) delta(e *event) error {
-	switch d := &e.Delta; d.Type {
+	switch d := &e.delta; d.kind {
 	case "text_delta":
-		r.answer.Text(only, d.Text)
+		r.answer.Text(only, d.text)
 	case "thinking_delta":
-		r.answer.Reasoning(only, d.Thinking)
+		r.answer.Reasoning(only, d.thinking)
 	case "signature_delta":
-		r.answer.Signature(only, d.Signature, false)
+		r.answer.Signature(only, d.signature, false)
 	case "citations_delta":
-		if len(d.Citation) > 0 {
-			r.extras.Citations = append(r.extras.Citations, d.Citation)
+		if len(d.citation) > 0 {
+			r.extras.Citations = append(r.extras.Citations, bytes.Clone(d.citation))
 		}
 	case "input_json_delta":
 		for i := range r.open {
 			o := &r.open[i]
 			switch {
-			case o.index != e.Index:
+			case o.index != e.index:
 				continue
-			case o.block.Type == "tool_use":
-				r.answer.Arguments(only, o.part, d.PartialJSON)
+			case o.block.kind == "tool_use":
+				r.answer.Arguments(only, o.part, d.partialJSON)
 			default:
-				o.input = append(o.input, d.PartialJSON...)
+				o.input = append(o.input, d.partialJSON...)
 			}
 			return nil
 		}
@@ -140,7 +186,7 @@ func (r *reader) delta(e *event) error {
 
 // close completes a block whose end has come.
 func (r *reader) close(o *openBlock) {
-	switch o.block.Type {
+	switch o.block.kind {
 	case "text", "thinking", "redacted_thinking":
 	case "tool_use":
 		if !r.answer.HasArguments(only, o.part) {
@@ -159,8 +205,8 @@ func (r *reader) close(o *openBlock) {
 // input returns the arguments that a tool call begins with: all of them in an
 // answer that comes at once, none in a stream. A call without any has {}.
 func input(b *block) string {
-	if len(b.Input) == 0 || string(b.Input) == "null" {
+	if b.input == "" {
 		return "{}"
 	}
-	return string(b.Input)
+	return b.input
 }

@@ -11,87 +11,6 @@ import (
 	"github.com/sira-ai/sira/schemas"
 )
 
-// completion is an answer, or one chunk of it: the two differ in whether the
-// choices hold message or delta.
-type completion struct {
-	ID          string          `json:"id"`
-	Object      string          `json:"object"`
-	Model       string          `json:"model"`
-	ServiceTier string          `json:"service_tier"`
-	Choices     []option        `json:"choices"`
-	Usage       json.RawMessage `json:"usage"`
-	Error       json.RawMessage `json:"error"`
-}
-
-type option struct {
-	Index        int       `json:"index"`
-	Message      *message  `json:"message"`
-	Delta        *message  `json:"delta"`
-	FinishReason string    `json:"finish_reason"`
-	StopReason   wire.Text `json:"stop_reason"` // vLLM: the stop sequence that matched
-}
-
-type message struct {
-	Content          content         `json:"content"`
-	Refusal          string          `json:"refusal"`
-	Reasoning        wire.Text       `json:"reasoning"`         // vLLM, Ollama, Together
-	ReasoningContent string          `json:"reasoning_content"` // DeepSeek, llama.cpp, SGLang, older vLLM
-	ToolCalls        []toolCall      `json:"tool_calls"`
-	FunctionCall     *function       `json:"function_call"` // before tools
-	Annotations      json.RawMessage `json:"annotations"`
-	Audio            json.RawMessage `json:"audio"`
-}
-
-type toolCall struct {
-	Index    *int      `json:"index"`
-	ID       string    `json:"id"`
-	Function function  `json:"function"`
-	Custom   *function `json:"custom"`
-}
-
-type function struct {
-	Name      string    `json:"name"`
-	Arguments wire.Text `json:"arguments"` // an object at some servers
-	Input     string    `json:"input"`     // of custom tools
-}
-
-// content is text; some servers send a list of parts instead.
-type content string
-
-// UnmarshalJSON decodes b.
-func (c *content) UnmarshalJSON(b []byte) error {
-	if len(b) == 0 || b[0] != '[' {
-		s, err := wire.Unquote(b)
-		*c = content(s)
-		return err
-	}
-	var parts []struct {
-		Text wire.Text `json:"text"`
-	}
-	if err := json.Unmarshal(b, &parts); err != nil {
-		return err
-	}
-	for _, p := range parts {
-		*c += content(p.Text)
-	}
-	return nil
-}
-
-type usage struct {
-	Prompt        wire.Count `json:"prompt_tokens"`
-	Completion    wire.Count `json:"completion_tokens"`
-	PromptDetails struct {
-		Cached     wire.Count `json:"cached_tokens"`
-		CacheWrite wire.Count `json:"cache_write_tokens"`
-	} `json:"prompt_tokens_details"`
-	CompletionDetails struct {
-		Reasoning wire.Count `json:"reasoning_tokens"`
-	} `json:"completion_tokens_details"`
-	Cached    wire.Count `json:"cached_tokens"`           // Together
-	CacheHit  wire.Count `json:"prompt_cache_hit_tokens"` // DeepSeek
-	Reasoning wire.Count `json:"reasoning_tokens"`        // SGLang
-}
-
 // whole reads an answer that comes at once.
 func (a *adapter) whole(from io.Reader, size int64, req *schemas.Request, answer *wire.Answer) (*schemas.Response, error) {
 	body, err := wire.ReadAll(from, size)
@@ -99,20 +18,20 @@ func (a *adapter) whole(from io.Reader, size int64, req *schemas.Request, answer
 		return nil, err
 	}
 	var c completion
-	if err := json.Unmarshal(body, &c); err != nil {
+	if err := c.parse(body); err != nil {
 		return nil, wire.Malformed("it is not the JSON of a chat completion", err)
 	}
-	if c.refused() {
+	if c.refused {
 		return nil, a.told(body)
 	}
-	if len(c.Choices) == 0 {
+	if len(c.choices) == 0 {
 		return nil, wire.Malformed("it has no choices", nil)
 	}
 	r := reader{answer: answer}
 	r.take(&c)
-	for i := range c.Choices {
+	for i := range c.choices {
 		// Some servers leave the reason out of an answer that is complete.
-		answer.Finish(c.Choices[i].Index, schemas.Finish{Reason: schemas.FinishUnknown})
+		answer.Finish(c.choices[i].index, schemas.Finish{Reason: schemas.FinishUnknown})
 	}
 	out := answer.Response(req)
 	if answer.Err() != nil {
@@ -140,13 +59,13 @@ func (a *adapter) stream(from io.Reader, req *schemas.Request, answer *wire.Answ
 			return r.end(req)
 		}
 		var c completion
-		if err := json.Unmarshal(ev.Data, &c); err != nil {
+		if err := c.parse(ev.Data); err != nil {
 			if ev.Cut {
 				return nil, answer.Interrupted(req, err)
 			}
 			return nil, answer.Broken(req, wire.Malformed("a chunk of it is not JSON as agreed", err))
 		}
-		if c.refused() {
+		if c.refused {
 			return nil, answer.Broken(req, a.told(ev.Data))
 		}
 		r.take(&c)
@@ -157,11 +76,6 @@ func (a *adapter) stream(from io.Reader, req *schemas.Request, answer *wire.Answ
 }
 
 var done = []byte("[DONE]")
-
-// refused reports whether c is an error with the status of a success.
-func (c *completion) refused() bool {
-	return len(c.Error) > 0 && string(c.Error) != "null" || c.Object == "error"
-}
 
 // told reads an error that came with status 200.
 func (a *adapter) told(body []byte) *schemas.Failure {
@@ -201,57 +115,42 @@ func (r *reader) end(req *schemas.Request) (*schemas.Response, error) {
 var errNoFinish = errors.New("[DONE] came before a finish reason")
 
 func (r *reader) take(c *completion) {
-	r.answer.Begin(c.ID, c.Model)
-	if c.ServiceTier != "" {
-		r.tier = c.ServiceTier
+	r.answer.Begin(c.id, c.model)
+	if c.tier != "" {
+		r.tier = c.tier
 	}
-	for i := range c.Choices {
-		o := &c.Choices[i]
-		r.answer.Open(o.Index)
-		if o.Message != nil {
-			r.message(o.Index, o.Message, true)
-		}
-		if o.Delta != nil {
-			r.message(o.Index, o.Delta, false)
-		}
-		if o.FinishReason != "" {
-			r.answer.Finish(o.Index, finish(o.FinishReason, string(o.StopReason)))
+	for i := range c.choices {
+		o := &c.choices[i]
+		r.answer.Open(o.index)
+		r.message(o.index, &o.message)
+		if o.finish != "" {
+			r.answer.Finish(o.index, finish(o.finish, o.stop))
 		}
 	}
-	if len(c.Usage) > 0 && string(c.Usage) != "null" {
-		r.use(c.Usage)
+	if said(c.usage) {
+		r.use(c.usage)
 	}
 }
 
-func (r *reader) message(choice int, m *message, whole bool) {
-	r.answer.Reasoning(choice, string(m.Reasoning))
-	if m.Reasoning == "" { // some servers fill both
-		r.answer.Reasoning(choice, m.ReasoningContent)
+func (r *reader) message(choice int, m *message) {
+	r.answer.Reasoning(choice, m.reasoning)
+	r.answer.Text(choice, m.content)
+	r.answer.Refusal(choice, m.refusal)
+	for i := range m.calls {
+		r.call(choice, i, &m.calls[i])
 	}
-	r.answer.Text(choice, string(m.Content))
-	r.answer.Refusal(choice, m.Refusal)
-	for i := range m.ToolCalls {
-		r.call(choice, i, &m.ToolCalls[i], whole)
-	}
-	if f := m.FunctionCall; f != nil {
-		r.call(choice, 0, &toolCall{Function: *f}, false)
-	}
-	if said(m.Annotations) || said(m.Audio) {
+	if said(m.annotations) || said(m.audio) {
 		r.answer.Extra(choice, vendor, extra(m))
 	}
 }
 
 // call takes in a tool call or a fragment of one. Fragments belong together by
-// index; where a server leaves that out, by order, and a new id opens a new
-// call.
-func (r *reader) call(choice, position int, t *toolCall, whole bool) {
-	index := position
-	if t.Index != nil {
-		index = *t.Index
-	}
-	name, args := t.Function.Name, string(t.Function.Arguments)
-	if t.Custom != nil {
-		name, args = t.Custom.Name, t.Custom.Input
+// index; where a server leaves that out, by order. Another id under the same
+// index opens another call: some servers send index 0 with each.
+func (r *reader) call(choice, position int, t *toolCall) {
+	index := t.index
+	if index < 0 {
+		index = position
 	}
 	at := -1
 	for i := range r.calls {
@@ -259,18 +158,18 @@ func (r *reader) call(choice, position int, t *toolCall, whole bool) {
 			at = i
 		}
 	}
-	if at >= 0 && (whole || t.ID != "" && t.ID != r.calls[at].id && name != "") {
+	if at >= 0 && t.id != "" && t.id != r.calls[at].id && t.name != "" {
 		at = -1
 	}
 	if at < 0 {
-		id := t.ID
+		id := t.id
 		if id == "" {
 			id = fmt.Sprintf("call_%d_%d", choice, len(r.calls))
 		}
-		r.calls = append(r.calls, openCall{choice, index, id, r.answer.ToolCall(choice, id, name)})
+		r.calls = append(r.calls, openCall{choice, index, id, r.answer.ToolCall(choice, id, t.name)})
 		at = len(r.calls) - 1
 	}
-	r.answer.Arguments(choice, r.calls[at].part, args)
+	r.answer.Arguments(choice, r.calls[at].part, t.arguments)
 }
 
 func said(raw json.RawMessage) bool {
@@ -281,30 +180,19 @@ func said(raw json.RawMessage) bool {
 // extra keeps what the schemas have no place for.
 func extra(m *message) json.RawMessage {
 	b := []byte{'{'}
-	if said(m.Annotations) {
-		b = wire.AppendRawField(b, "annotations", m.Annotations)
+	if said(m.annotations) {
+		b = wire.AppendRawField(b, "annotations", m.annotations)
 	}
-	if said(m.Audio) {
-		b = wire.AppendRawField(b, "audio", m.Audio)
+	if said(m.audio) {
+		b = wire.AppendRawField(b, "audio", m.audio)
 	}
 	return append(b, '}')
 }
 
 func (r *reader) use(raw json.RawMessage) {
-	var u usage
-	if json.Unmarshal(raw, &u) != nil {
-		return // an answer is worth more than its bill, which is then estimated
-	}
-	r.answer.Use(schemas.Usage{
-		InputTokens:      int64(u.Prompt),
-		CacheReadTokens:  int64(max(u.PromptDetails.Cached, u.Cached, u.CacheHit)),
-		CacheWriteTokens: int64(u.PromptDetails.CacheWrite),
-		OutputTokens:     int64(u.Completion),
-		ReasoningTokens:  int64(max(u.CompletionDetails.Reasoning, u.Reasoning)),
-		Source:           schemas.UsageReported,
-		Tier:             r.tier,
-		Raw:              raw,
-	})
+	u := usage(raw)
+	u.Source, u.Tier, u.Raw = schemas.UsageReported, r.tier, bytes.Clone(raw)
+	r.answer.Use(u)
 }
 
 // finish translates a finish reason; stop is the stop sequence that matched,

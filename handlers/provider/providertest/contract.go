@@ -213,8 +213,11 @@ func manners(t *testing.T, newProvider New, d Dialect) {
 	for _, stream := range []bool{false, true} {
 		t.Run(name("connections are reused", stream), func(t *testing.T) {
 			answer := reply(200, jsonType, plain)
-			if stream {
-				answer = reply(200, eventsType, streamed)
+			if stream { // the end of the body comes behind the end of the answer
+				answer = func(w http.ResponseWriter, r *http.Request) {
+					reply(200, eventsType, streamed)(w, r)
+					_ = http.NewResponseController(w).Flush()
+				}
 			}
 			v := serve(t, answer)
 			p := newProvider(t, v.url, v.client)

@@ -84,8 +84,8 @@ func root(t *testing.T) string {
 	}
 }
 
-// Replay asks p, which newProvider made with the client of Replayed, and returns
-// the outcome and the chunks.
+// Replay asks a provider whose vendor gives the recorded answer, and returns the
+// outcome and the chunks.
 func Replay(t *testing.T, newProvider New, x *Exchange) (*schemas.Response, *schemas.Failure, []schemas.Chunk) {
 	t.Helper()
 	p := newProvider(t, "http://vendor.test", &http.Client{Transport: replayed{x}})
@@ -105,19 +105,14 @@ func (r replayed) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		h.Set(k, v)
 	}
-	return Answer(req, r.x.Response.Status, h, r.x.Response.Body), nil
-}
-
-// Answer returns an HTTP answer as a transport would.
-func Answer(req *http.Request, status int, h http.Header, body string) *http.Response {
 	return &http.Response{
-		StatusCode: status, Header: h, Request: req, ContentLength: -1,
+		StatusCode: r.x.Response.Status, Header: h, Request: req, ContentLength: -1,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Body: io.NopCloser(strings.NewReader(body)),
-	}
+		Body: io.NopCloser(strings.NewReader(r.x.Response.Body)),
+	}, nil
 }
 
-// Fuzz asks p for an answer with the given body and checks that it is an answer
+// Fuzz asks a provider for an answer with the given body and checks that it is an answer
 // in good order or a failure. It is the body of the adapters' fuzz targets.
 func Fuzz(t *testing.T, newProvider New, status int, contentType, body string, stream bool) {
 	t.Helper()

@@ -52,7 +52,10 @@ type errorShape struct {
 func ParseError(body []byte) ErrorBody {
 	body = bytes.TrimSpace(body)
 	var e ErrorBody
-	if !e.take(body, 0) && len(body) > 0 && body[0] != '<' && !json.Valid(body) {
+	switch {
+	case json.Valid(body):
+		e.take(body, 0)
+	case len(body) > 0 && body[0] != '<':
 		e.Message = clip(string(body), maxErrorMessage)
 	}
 	return e
@@ -126,8 +129,8 @@ func set(to *string, raw json.RawMessage, limit int) bool {
 	if len(raw) == 0 || raw[0] == '{' || raw[0] == '[' || raw[0] == 't' || raw[0] == 'f' {
 		return false
 	}
-	s, err := Unquote(raw)
-	if err != nil || s == "" {
+	s := text(raw)
+	if s == "" {
 		return false
 	}
 	*to = clip(s, limit)

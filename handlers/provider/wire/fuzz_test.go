@@ -108,3 +108,44 @@ func FuzzParseError(f *testing.F) {
 		}
 	})
 }
+
+func FuzzCursor(f *testing.F) {
+	f.Add([]byte(`{"a":[1,-0.5e+3,"x\u00e9\"",null,true,{}],"b":{"c":[]}} `))
+	f.Add([]byte(`[01]`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		skip, walk := wire.NewCursor(b), wire.NewCursor(b)
+		skip.Skip()
+		walkAll(&walk)
+		valid := json.Valid(b)
+		if deep := strings.Count(string(b), "[")+strings.Count(string(b), "{") > 1000; deep {
+			return
+		}
+		if (skip.End() == nil) != valid || (walk.End() == nil) != valid {
+			t.Fatalf("skip %v, walk %v, but valid is %v: %q", skip.End(), walk.End(), valid, b)
+		}
+		text := wire.NewCursor(b)
+		var want string
+		if got := text.Text(); valid && json.Unmarshal(b, &want) == nil && got != want {
+			t.Fatalf("text %q, want %q", got, want)
+		}
+	})
+}
+
+func walkAll(c *wire.Cursor) {
+	switch c.Kind() {
+	case '{':
+		if c.Object() {
+			for c.Key() {
+				walkAll(c)
+			}
+		}
+	case '[':
+		if c.Array() {
+			for c.Item() {
+				walkAll(c)
+			}
+		}
+	default:
+		c.Skip()
+	}
+}

@@ -171,34 +171,6 @@ func Overlay(body []byte, param string, ext json.RawMessage, fixed ...string) ([
 	return json.Marshal(all)
 }
 
-// Text is a JSON string. Null decodes as empty and any other value as its JSON
-// text: some servers send objects where the original API has a string.
-type Text string
-
-// UnmarshalJSON decodes b.
-func (t *Text) UnmarshalJSON(b []byte) error {
-	s, err := Unquote(b)
-	*t = Text(s)
-	return err
-}
-
-// Unquote returns the text of a JSON string, "" for null and the JSON itself for
-// any other value. b is valid JSON.
-func Unquote(b []byte) (string, error) {
-	if len(b) == 0 || string(b) == "null" {
-		return "", nil
-	}
-	if b[0] != '"' {
-		return string(b), nil
-	}
-	if bytes.IndexByte(b, '\\') < 0 && utf8.Valid(b) {
-		return string(b[1 : len(b)-1]), nil
-	}
-	var s string
-	err := json.Unmarshal(b, &s)
-	return s, err
-}
-
 // Count is a number of tokens. It decodes from 45, 45.0, "45" and null; anything
 // that is no count leaves it as it was, because an answer is worth more than its
 // bill.

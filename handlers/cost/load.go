@@ -1,0 +1,344 @@
+package cost
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+	"github.com/shopspring/decimal"
+)
+
+// Limits of a row, far from any real price. They keep the arithmetic small.
+const (
+	maxPlaces = 18
+	maxPrice  = 1_000_000_000
+	maxPer    = 1_000_000_000
+	// defaultPer is the number of tokens that vendors quote prices for.
+	defaultPer = 1_000_000
+)
+
+// Fault is something wrong with a price book, and where.
+type Fault struct {
+	Line, Column int // from 1
+	Path         string
+	Message      string // what is wrong and what to write instead
+}
+
+// Error writes line:column: path: message.
+func (f *Fault) Error() string {
+	s := fmt.Sprintf("%d:%d: ", f.Line, f.Column)
+	if f.Path != "" {
+		s += f.Path + ": "
+	}
+	return s + f.Message
+}
+
+// Faults is everything that is wrong with a price book, in the order of its lines.
+type Faults []*Fault
+
+// Error writes a line for each fault.
+func (fs Faults) Error() string {
+	lines := make([]string, len(fs))
+	for i, f := range fs {
+		lines[i] = f.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Load reads a price book: YAML with a list named prices. A row has the keys
+//
+//	provider         name of a provider in the configuration, or a kind such as openai
+//	model            the vendor's name of the model
+//	tier             service tier; without it the vendor's usual one
+//	from             day from which the row applies, in UTC, such as 2026-01-01
+//	currency         ISO 4217, such as USD
+//	per              tokens that the prices are for; 1000000 if not given
+//	input, output, cache_read, cache_write, cache_write_1h
+//	                 prices; those not given are unknown, not zero
+//	max_input_tokens largest input that the row is for; several rows of one day form bands
+//	source           where the prices come from
+//
+// A later day of the same provider, model and tier replaces all its rows. Prices
+// are read as they are written, quoted or not, and never become floats.
+//
+// The error is a Faults with all that is wrong, or why r could not be read. Where
+// the text is not YAML, that is the only fault.
+func Load(r io.Reader) (*Book, error) {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("reading price book: %w", err)
+	}
+	l := &loader{periods: make(map[key][]period), places: make(map[place]int)}
+	l.document(text)
+	if len(l.faults) > 0 {
+		slices.SortStableFunc(l.faults, func(a, b *Fault) int {
+			return cmp.Or(a.Line-b.Line, a.Column-b.Column)
+		})
+		return nil, l.faults
+	}
+	for _, periods := range l.periods {
+		slices.SortFunc(periods, func(a, b period) int { return b.from.Compare(a.from) })
+		for _, p := range periods {
+			slices.SortFunc(p.rows, func(a, b *row) int {
+				return cmp.Compare(uint64(a.maxInput-1), uint64(b.maxInput-1)) // 0 comes last
+			})
+		}
+	}
+	return &Book{periods: l.periods}, nil
+}
+
+// loader is a price book while it is read.
+type loader struct {
+	faults  Faults
+	periods map[key][]period
+	places  map[place]int // line of each row
+}
+
+// place is what there is one row for.
+type place struct {
+	key
+	from time.Time
+	band int64
+}
+
+func (l *loader) fault(n ast.Node, path, message string) {
+	f := &Fault{Line: 1, Column: 1, Path: path, Message: message}
+	switch m := n.(type) { // the token of a block mapping is its first colon
+	case *ast.MappingNode:
+		if !m.IsFlowStyle && len(m.Values) > 0 {
+			n = m.Values[0].Key
+		}
+	case *ast.MappingValueNode:
+		n = m.Key
+	}
+	if n != nil && n.GetToken() != nil {
+		f.Line, f.Column = n.GetToken().Position.Line, n.GetToken().Position.Column
+	}
+	l.faults = append(l.faults, f)
+}
+
+func (l *loader) document(text []byte) {
+	file, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey())
+	if err != nil {
+		f := &Fault{Line: 1, Column: 1, Message: err.Error()}
+		if at, ok := errors.AsType[yaml.Error](err); ok && at.GetToken() != nil {
+			f.Message, f.Line, f.Column = at.GetMessage(), at.GetToken().Position.Line, at.GetToken().Position.Column
+		}
+		l.faults = append(l.faults, f)
+		return
+	}
+	if len(file.Docs) == 0 || file.Docs[0].Body == nil {
+		l.fault(nil, "", "the price book is empty; write prices: and a list")
+		return
+	}
+	if len(file.Docs) > 1 {
+		l.fault(file.Docs[1], "", "a second document: keep one")
+	}
+	root := file.Docs[0].Body
+	values := l.mapping(root, "", []string{"prices"})
+	if values == nil {
+		return
+	}
+	list, ok := values["prices"].(*ast.SequenceNode)
+	if !ok {
+		l.fault(cmp.Or(values["prices"], root), "prices", "write a list of prices")
+		return
+	}
+	for i, item := range list.Values {
+		l.row(item, fmt.Sprintf("prices[%d]", i))
+	}
+}
+
+// mapping returns the values of a mapping and adds a fault for keys that are not
+// among names or stand there twice.
+func (l *loader) mapping(n ast.Node, path string, names []string) map[string]ast.Node {
+	var pairs []*ast.MappingValueNode
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		pairs = m.Values
+	case *ast.MappingValueNode:
+		pairs = append(pairs, m)
+	default:
+		l.fault(n, path, "write a mapping with the keys "+strings.Join(names, ", "))
+		return nil
+	}
+	out := make(map[string]ast.Node, len(pairs))
+	for _, p := range pairs {
+		name := p.Key.GetToken().Value
+		_, twice := out[name]
+		switch {
+		case !slices.Contains(names, name):
+			l.fault(p.Key, join(path, name), "unknown key; there are "+strings.Join(names, ", "))
+		case twice:
+			l.fault(p.Key, join(path, name), "this key is here twice; keep one")
+		default:
+			out[name] = p.Value
+		}
+	}
+	return out
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+var rowNames = append([]string{"provider", "model", "tier", "from", "currency", "per", "max_input_tokens", "source"}, columnNames[:]...)
+
+// row reads one row into the book.
+func (l *loader) row(n ast.Node, path string) {
+	before := len(l.faults)
+	m := &fields{loader: l, node: n, path: path, values: l.mapping(n, path, rowNames)}
+	if m.values == nil {
+		return
+	}
+	k := key{provider: m.text("provider", true), model: m.text("model", true), tier: usualTier(m.text("tier", false))}
+	from := m.date("from")
+	currency := m.currency("currency")
+	per := m.integer("per", defaultPer, maxPer)
+	band := m.integer("max_input_tokens", 0, 1<<53)
+	m.text("source", false)
+	var prices [columns]*decimal.Decimal
+	for i, name := range columnNames {
+		prices[i] = m.price(name)
+	}
+	if !m.hasAny(columnNames[:]) {
+		l.fault(n, path, "the row has no price; write input and output")
+	}
+	if len(l.faults) > before {
+		return
+	}
+	r := newRow(prices, per)
+	r.currency, r.maxInput, r.version = currency, band, version(k, from, band)
+	at := place{k, from, band}
+	if line, twice := l.places[at]; twice {
+		l.fault(n, path, fmt.Sprintf("%s is in line %d already; keep one", r.version, line))
+		return
+	}
+	l.places[at] = n.GetToken().Position.Line
+	l.insert(k, from, r)
+}
+
+func (l *loader) insert(k key, from time.Time, r *row) {
+	periods := l.periods[k]
+	i := slices.IndexFunc(periods, func(p period) bool { return p.from.Equal(from) })
+	if i < 0 {
+		i = len(periods)
+		periods = append(periods, period{from: from})
+	}
+	periods[i].rows = append(periods[i].rows, r)
+	l.periods[k] = periods
+}
+
+// version names a row. See [Book.Price].
+func version(k key, from time.Time, band int64) string {
+	v := k.provider + "/" + k.model + "@" + from.Format(time.DateOnly)
+	if band > 0 {
+		v += "<=" + strconv.FormatInt(band, 10)
+	}
+	if k.tier != "" {
+		v += ":" + k.tier
+	}
+	return v
+}
+
+// fields reads the values of one row and adds a fault for each that is not what
+// it should be.
+type fields struct {
+	*loader
+
+	node   ast.Node
+	path   string
+	values map[string]ast.Node
+}
+
+func (m *fields) hasAny(names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return m.values[name] != nil })
+}
+
+// text returns a value as it is written, or "" where it is absent or no text.
+func (m *fields) text(name string, required bool) string {
+	n, ok := m.values[name]
+	if !ok {
+		if required {
+			m.fault(m.node, join(m.path, name), "the key is missing")
+		}
+		return ""
+	}
+	var s string
+	switch n := n.(type) {
+	case *ast.StringNode:
+		s = n.Value
+	case *ast.IntegerNode, *ast.FloatNode:
+		s = n.GetToken().Value // the node's value may be a float
+	default:
+		m.fault(n, join(m.path, name), "write a single value, in quotes if it looks like something else")
+		return ""
+	}
+	if s == "" {
+		m.fault(n, join(m.path, name), "the value is empty; leave the key out or write a value")
+	}
+	return s
+}
+
+func (m *fields) date(name string) time.Time {
+	s := m.text(name, true)
+	if s == "" {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.DateOnly, s)
+	if err != nil {
+		m.fault(m.values[name], join(m.path, name), "write a day such as 2026-01-31")
+	}
+	return t
+}
+
+var currencyCode = regexp.MustCompile(`^[A-Z]{3}$`)
+
+func (m *fields) currency(name string) string {
+	s := m.text(name, true)
+	if s != "" && !currencyCode.MatchString(s) {
+		m.fault(m.values[name], join(m.path, name), "write three capital letters (ISO 4217) such as USD")
+	}
+	return s
+}
+
+func (m *fields) integer(name string, absent, most int64) int64 {
+	s := m.text(name, false)
+	if s == "" {
+		return absent
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 1 || n > most {
+		m.fault(m.values[name], join(m.path, name), fmt.Sprintf("write a whole number from 1 to %d", most))
+		return absent
+	}
+	return n
+}
+
+// number is a price as people write it, short enough to be one.
+var number = regexp.MustCompile(`^[0-9]{0,20}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,2})?$`)
+
+func (m *fields) price(name string) *decimal.Decimal {
+	s := m.text(name, false)
+	if s == "" {
+		return nil
+	}
+	d, err := decimal.NewFromString(s)
+	if err != nil || !number.MatchString(s) || d.Exponent() < -maxPlaces || !d.LessThan(decimal.NewFromInt(maxPrice)) {
+		m.fault(m.values[name], join(m.path, name), fmt.Sprintf("write a price such as 2.50: from 0 to below %d, with at most %d decimal places", maxPrice, maxPlaces))
+		return nil
+	}
+	return &d
+}

@@ -1,0 +1,188 @@
+package integration
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/sira-ai/sira/cmd/app"
+	"github.com/sira-ai/sira/integration/kafkatest"
+)
+
+// The kill tests are worth what they would notice. That they notice a worker that
+// forgets what it finished above a slow request is shown where the offset map
+// lives: pipeline/kafka, TestFinishedRequestsAboveAStragglerSurviveACrash.
+
+func TestNothingIsLostOrDoubledWhenProcessesAreKilled(t *testing.T) {
+	r := newRig(t)
+	broker := r.start("broker", "kafka,registry", nil)
+	r.survives(killRequests(t, 100_000), func() {
+		broker.Kill()
+		r.again(broker)
+	})
+}
+
+func TestNothingIsLostOrDoubledOnApacheKafkaWithKills(t *testing.T) {
+	r := newRig(t)
+	cluster := kafkatest.Start(t, kafkatest.Options{})
+	kafka := r.Shared["kafka"].(Document)
+	kafka["brokers"] = cluster.Brokers()
+	r.start("registry", "registry", nil)
+	r.survives(killRequests(t, 40_000), func() {
+		cluster.Kill()
+		cluster.Restart()
+	})
+}
+
+func killRequests(t *testing.T, n int) int {
+	t.Helper()
+	if s := os.Getenv("SIRA_KILL_REQUESTS"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil {
+			t.Fatalf("SIRA_KILL_REQUESTS: %v", err)
+		}
+	}
+	return n
+}
+
+// killLimit bounds the part with kills.
+const killLimit = 5 * time.Minute
+
+// survives answers n requests while workers and recorder are killed at random,
+// and every fifth time the broker, and then counts.
+func (r *rig) survives(n int, restartBroker func()) {
+	r.t.Helper()
+	t := r.t
+	r.ready()
+	r.start("clickhouse", "clickhouse", nil)
+	r.start("simulator", "simulator", nil)
+	r.simulate(fast())
+	r.enqueue(n)
+	tuned := Document{"worker": Document{"concurrency": 2000, "window": 2000}}
+	mortal := []*Process{
+		r.start("w0", "worker", tuned), r.start("w1", "worker", tuned), r.start("w2", "worker", tuned), r.start("recorder", "recorder", nil),
+	}
+	answered := r.answered()
+	rng := rand.New(rand.NewPCG(1, 2))
+	kills, brokers, began := 0, 0, time.Now()
+	for answered.Load() < int64(n) {
+		if time.Since(began) > killLimit {
+			t.Fatalf("%d of %d requests were answered in %s with %d kills", answered.Load(), n, killLimit, kills)
+		}
+		r.pause(time.Second+time.Duration(rng.Int64N(int64(3*time.Second))), func() bool { return answered.Load() >= int64(n) })
+		kills++
+		if kills%5 == 0 {
+			brokers++
+			restartBroker()
+			continue
+		}
+		victim := mortal[rng.IntN(len(mortal))]
+		victim.Kill()
+		r.again(victim)
+	}
+	took := time.Since(began)
+	r.account(n, mortal)
+	keys := r.stats().Keys
+	share := float64(keys.RepeatedFinished) / float64(n)
+	t.Logf("%d requests in %s (%.0f/s) with %d kills, %d of them of the broker; finished calls repeated: %d (%.2f %%), calls repeated: %d",
+		n, took.Round(time.Second), float64(n)/took.Seconds(), kills, brokers, keys.RepeatedFinished, 100*share, keys.Repeated)
+	if share >= 0.02 {
+		t.Errorf("%.2f %% of the finished calls were repeated, want less than 2 %%", 100*share)
+	}
+	if keys.Untracked > 0 {
+		t.Errorf("%d calls were not tracked: the share is too low", keys.Untracked)
+	}
+}
+
+// again starts a process at once, without waiting for it.
+func (r *rig) again(p *Process) {
+	r.t.Helper()
+	if err := p.Launch(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// pause waits for a while, or until done.
+func (r *rig) pause(d time.Duration, done func() bool) {
+	for end := time.Now().Add(d); time.Now().Before(end) && !done(); {
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-r.t.Context().Done():
+			return
+		}
+	}
+}
+
+// account stops workers and recorder in order and compares requests with results,
+// costs, tables, rollups and the audit chains.
+func (r *rig) account(n int, processes []*Process) {
+	r.t.Helper()
+	t := r.t
+	recorder := processes[len(processes)-1]
+	for _, p := range processes[:len(processes)-1] {
+		r.stop(p)
+	}
+	if failed := r.exactlyOnce(n); failed > 0 {
+		t.Errorf("%d of %d requests failed although the provider never did", failed, n)
+	}
+	conn := r.tables()
+	want := map[string]uint64{
+		"requests": uint64(n), "costs": uint64(n), "attempts": r.records(app.TopicAttempts), "audit": r.records(app.TopicAudit),
+	}
+	for table, rows := range want {
+		r.until(table+" to be complete", 2*time.Minute, func() bool { return r.number(conn, "SELECT count() FROM "+table) >= rows })
+	}
+	r.stop(recorder)
+	for table, rows := range want {
+		if got := r.number(conn, "SELECT count() FROM "+table); got != rows {
+			t.Errorf("%s holds %d rows, want %d", table, got, rows)
+		}
+	}
+	for view, table := range map[string]string{"requests_1h": "requests", "costs_1h": "costs", "attempts_1m": "attempts"} {
+		if got := r.number(conn, "SELECT sum(n) FROM "+view); got != want[table] {
+			t.Errorf("%s counts %d, want %d", view, got, want[table])
+		}
+	}
+	t.Logf("tables: %v", want)
+	r.verifyAudit(want["audit"])
+}
+
+func (r *rig) stop(p *Process) {
+	r.t.Helper()
+	select { // a process that is still starting stops too, but says less about why not
+	case <-p.up:
+	case <-p.done:
+		r.t.Errorf("%s ended by itself:\n%s", p.Name, p.Tail())
+		return
+	case <-time.After(time.Minute):
+		r.t.Errorf("%s did not come up again within a minute:\n%s", p.Name, p.Tail())
+	}
+	if err := p.Stop(time.Minute); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// verifyAudit runs the command that users run.
+func (r *rig) verifyAudit(rows uint64) {
+	r.t.Helper()
+	path, err := r.Document("auditor", nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	out, err := exec.CommandContext(r.t.Context(), r.Program, "audit", "verify", "--json", "--config", path).Output()
+	if err != nil {
+		r.t.Errorf("verifying audit log: %v\n%s", err, out)
+		return
+	}
+	var report struct{ Rows uint64 }
+	if err := json.Unmarshal(out, &report); err != nil {
+		r.t.Fatalf("reading report: %v\n%s", err, out)
+	}
+	if report.Rows != rows {
+		r.t.Errorf("audit verify saw %d records, want %d", report.Rows, rows)
+	}
+}
