@@ -27,7 +27,7 @@ type Producer struct {
 
 // NewProducer makes the topics, registers the schemas and returns a producer.
 func NewProducer(ctx context.Context, cfg app.Config) (*Producer, error) {
-	cl, err := cfg.Client().NewClient(nil, nil, kgo.ProducerBatchMaxBytes(1<<20), kgo.MaxBufferedRecords(50_000), kgo.ProducerLinger(5*time.Millisecond))
+	cl, err := cfg.Client().NewClient(nil, nil, kgo.ProducerBatchMaxBytes(1<<20), kgo.MaxBufferedRecords(50_000), kgo.ProducerLinger(0))
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,10 @@ import (
 
 // echo is an adapter without a dialect: the answer is the body, up to where a
 // line says so.
-type echo struct{ url string }
+type echo struct {
+	url     string
+	decoded func() // called when the answer was read, if not nil
+}
 
 func (e echo) Encode(ctx context.Context, _ Call) (*http.Request, error) {
 	return http.NewRequestWithContext(ctx, http.MethodPost, e.url, strings.NewReader("hello"))
@@ -34,6 +37,9 @@ func (e echo) Decode(res *http.Response, _ Call, _ Emit) (*schemas.Response, err
 			return nil, err
 		}
 	}
+	if e.decoded != nil {
+		e.decoded()
+	}
 	return &schemas.Response{UpstreamID: b.String()}, nil
 }
 
@@ -41,7 +47,7 @@ func serve(t *testing.T, h http.HandlerFunc) *overHTTP {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
-	p, ok := OverHTTP(echo{s.URL}, s.Client()).(*overHTTP)
+	p, ok := OverHTTP(echo{url: s.URL}, s.Client()).(*overHTTP)
 	if !ok {
 		t.Fatal("a provider that cannot be probed claims that it can")
 	}
@@ -62,6 +68,33 @@ func TestAVendorThatStaysOnTheLineDoesNotDelayTheAnswer(t *testing.T) {
 	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("took %v, want about %v", took, drainWait)
+	}
+}
+
+// A stream is over for us with the vendor's last event. Its end on the wire comes
+// behind that, and unless it is read, the connection is lost.
+func TestTheEndOfABodyIsReadForTheSakeOfTheConnection(t *testing.T) {
+	t.Parallel()
+	decoded := make(chan struct{}, 1)
+	addresses := make(chan string, 3)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		addresses <- r.RemoteAddr
+		_, _ = io.WriteString(w, "answer END")
+		_ = http.NewResponseController(w).Flush()
+		<-decoded
+	}))
+	t.Cleanup(s.Close)
+	p := OverHTTP(echo{url: s.URL, decoded: func() { decoded <- struct{}{} }}, s.Client())
+	for range cap(addresses) {
+		if _, err := p.Infer(t.Context(), Call{}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := <-addresses
+	for range cap(addresses) - 1 {
+		if next := <-addresses; next != first {
+			t.Errorf("called from %s and then from %s, want one connection", first, next)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -76,6 +77,9 @@ type node interface {
 // the test process dies before that.
 func Start(t testing.TB, opts Options) *Cluster {
 	t.Helper()
+	if os.Getenv("SIRA_INTEGRATION") == "" {
+		t.Skip("starts real brokers: run `make integration`, which sets SIRA_INTEGRATION=1")
+	}
 	if opts.Brokers == 0 {
 		opts.Brokers = 1
 	}

@@ -203,9 +203,7 @@ func (r *Recorder) work(ctx context.Context) error {
 		}
 		if done == nil {
 			if due = r.due(false); len(due) > 0 {
-				var ended context.CancelFunc
-				poll, ended = context.WithCancel(ctx)
-				done = r.start(flushing, due, ended)
+				done, poll = r.start(ctx, flushing, due)
 			}
 			continue
 		}
@@ -224,7 +222,8 @@ func (r *Recorder) work(ctx context.Context) error {
 		if due = r.due(true); len(due) == 0 {
 			return nil
 		}
-		err = r.finish(r.start(flushing, due, func() {}), due)
+		done, _ = r.start(ctx, flushing, due)
+		err = r.finish(done, due)
 	}
 	if flushing.Err() == nil {
 		return err
@@ -233,14 +232,16 @@ func (r *Recorder) work(ctx context.Context) error {
 	return nil
 }
 
-// start flushes in the background, then calls ended.
-func (r *Recorder) start(ctx context.Context, due []batch, ended func()) chan error {
+// start flushes in the background, as long as flushing lasts. The context that it
+// returns is a child of ctx that ends with the flush.
+func (r *Recorder) start(ctx, flushing context.Context, due []batch) (chan error, context.Context) {
+	poll, ended := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() {
 		defer ended()
-		done <- r.flush(ctx, due)
+		done <- r.flush(flushing, due)
 	}()
-	return done
+	return done, poll
 }
 
 // finish waits for a flush, if there is one.

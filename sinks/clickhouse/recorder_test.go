@@ -8,6 +8,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/avro"
 )
 
 func TestEveryEventIsKeptOnceInTableAndRollup(t *testing.T) {
@@ -124,6 +125,36 @@ func TestUnreadableEventIsBuriedAndBlocksNothing(t *testing.T) {
 	if n := r.number(t, "SELECT count() FROM dead_letters WHERE reason = ? AND origin IN ('', 'costs/0/5', 'replies/0/5')", string(schemas.DeadUndecodable)); n != 2 {
 		t.Errorf("%d unreadable events are on the dead-letter topic, want 2", n)
 	}
+}
+
+// A record whose schema can't be fetched must hold the ones behind it up, also
+// over a stop: committing them would lose it.
+func TestEventThatCannotBeReadNowIsNotSkipped(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	r.source.late = r.codecs.Cost.Schema()
+	r.events(5, 1)
+	cost := schemas.CostEvent{ID: "x", Time: base, Outcome: schemas.OK, State: schemas.CostNone}
+	value, err := r.codecs.Cost.Append(nil, &cost)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body, err := avro.SplitHeader(value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.put(&kgo.Record{Topic: "costs", Value: append(avro.AppendHeader(nil, lateID), body...)})
+	r.events(5, 1)
+	run := r.record("a")
+	r.wait("the schema to be asked for", func() bool { return r.source.asked.Load() > 0 })
+	run.stop()
+	if n := r.number(t, "SELECT count() FROM costs"); n > 5 {
+		t.Errorf("%d costs were kept, those behind the unreadable one included", n)
+	}
+	r.source.up.Store(true)
+	r.record("a")
+	r.waitRows()
+	r.exact()
 }
 
 func TestNewcomerSharesTheWork(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,8 +28,32 @@ type rig struct {
 	broker *kafka.Embedded
 	client *kgo.Client
 	codecs *avro.Codecs
+	source *source
 	config kafka.Config
 	sent   map[string]int // by topic
+}
+
+// lateID is the id of a schema that the registry can't tell before it is up.
+const lateID = 4711
+
+// source is a registry that is out of reach for one schema, which is that of
+// costs.
+type source struct {
+	*avro.EmbeddedRegistry
+	up    atomic.Bool
+	asked atomic.Int64
+	late  string
+}
+
+func (s *source) SchemaByID(ctx context.Context, id int) (string, error) {
+	if id != lateID {
+		return s.EmbeddedRegistry.SchemaByID(ctx, id)
+	}
+	s.asked.Add(1)
+	if !s.up.Load() {
+		return "", avro.ErrRegistryUnavailable
+	}
+	return s.late, nil
 }
 
 var topics = RecorderTopics{Results: []string{"results", "replies"}, Costs: "costs", Attempts: "attempts", Audit: "audit", Metrics: "metrics", Dead: "dead"}
@@ -42,7 +67,8 @@ func newRig(tb testing.TB, partitions int32) *rig {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = registry.Close() })
-	r.codecs = avro.NewCodecs(registry)
+	r.source = &source{EmbeddedRegistry: registry}
+	r.codecs = avro.NewCodecs(r.source)
 	err = r.codecs.Register(tb.Context(), registry, avro.Topics{
 		Results: topics.Results, Costs: []string{"costs"}, Attempts: []string{"attempts"}, Audit: []string{"audit"}, Metrics: []string{"metrics"},
 	})
