@@ -77,6 +77,7 @@ func (r *rig) survives(n int, restartBroker func()) {
 		kills++
 		if kills%5 == 0 {
 			brokers++
+			t.Logf("%s the broker is killed", time.Now().Format(time.TimeOnly+".000"))
 			restartBroker()
 			continue
 		}
@@ -133,8 +134,17 @@ func (r *rig) account(n int, processes []*Process) {
 	want := map[string]uint64{
 		"requests": uint64(n), "costs": uint64(n), "attempts": r.records(app.TopicAttempts), "audit": r.records(app.TopicAudit),
 	}
-	for table, rows := range want {
-		r.until(table+" to be complete", 2*time.Minute, func() bool { return r.number(conn, "SELECT count() FROM "+table) >= rows })
+	deadline := time.Now().Add(2 * time.Minute)
+	r.pause(2*time.Minute, func() bool {
+		for table, rows := range want {
+			if r.number(conn, "SELECT count() FROM "+table) < rows {
+				return false
+			}
+		}
+		return true
+	})
+	if time.Now().After(deadline) {
+		t.Error("the recorder did not catch up in two minutes")
 	}
 	r.stop(recorder)
 	for table, rows := range want {

@@ -173,9 +173,15 @@ func (r *rig) exactlyOnce(n int) (failed int) {
 		r.t.Fatal(err)
 	}
 	codecs := newCodecs(registry)
-	results, costs := map[string]int{}, map[string]int{}
+	results, costs, places := map[string]int{}, map[string]int{}, map[string]string{}
+	shown := 0
 	r.each(app.TopicResults, func(rec *kgo.Record) error {
-		results[string(rec.Key)]++
+		id, place := string(rec.Key), fmt.Sprintf("%d/%d of producer %d epoch %d at %s", rec.Partition, rec.Offset, rec.ProducerID, rec.ProducerEpoch, rec.Timestamp.Format(time.TimeOnly+".000"))
+		if results[id]++; results[id] > 1 && shown < 10 {
+			shown++
+			r.t.Logf("doubled: %s at %s and %s", id, places[id], place)
+		}
+		places[id] = place
 		var res schemas.Result
 		if rec.Value[0] == 0 {
 			err = codecs.Result.Decode(r.t.Context(), rec.Value, &res)

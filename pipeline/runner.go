@@ -34,10 +34,11 @@ func (r *Runner) Run(ctx context.Context) error {
 		slots = make(chan struct{}, r.Concurrency)
 		err   error
 	)
-	for {
+	for ctx.Err() == nil {
 		select {
 		case slots <- struct{}{}:
 		case <-ctx.Done():
+			continue // a job taken now would have no slot to give back
 		}
 		var d Delivery
 		d, err = r.Source.Receive(ctx)

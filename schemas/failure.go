@@ -166,8 +166,7 @@ func AsFailure(err error) *Failure {
 	if err == nil {
 		return nil
 	}
-	var f *Failure
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Failure](err); ok {
 		return f
 	}
 	return Fail(Internal, "the gateway could not handle the request", err)

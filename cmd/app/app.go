@@ -112,14 +112,16 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 	if err := os.MkdirAll(a.cfg.DataDir, 0o750); err != nil {
 		return fmt.Errorf("making data folder: %w", err)
 	}
+	started := a.addCheck("start", func() error { return errStarting })
 	err := a.start(ctx, g)
 	if err == nil {
+		started()
 		if ready != nil {
 			ready()
 		}
 		select {
 		case <-ctx.Done():
-		case err = <-g.failed:
+		case <-g.failed: // stop returns it
 		}
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
@@ -127,6 +129,9 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 	}
 	return errors.Join(err, g.stop())
 }
+
+// errStarting is what readiness says until all roles run.
+var errStarting = errors.New("not all roles run yet")
 
 func (a *App) has(r Role) bool { return slices.Contains(a.roles, r) }
 
@@ -203,9 +208,13 @@ func (p permanent) Unwrap() error { return p.error }
 // persist tries until f succeeds, fails for good or ctx is done. Why it waits is
 // visible in readiness and said once in the log.
 func (a *App) persist(ctx context.Context, name string, f func(context.Context) error) error {
-	var last error
+	last := fmt.Errorf("no answer from %s yet", name)
 	told := false
-	remove := a.addCheck(name, func() error { return last })
+	remove := a.addCheck(name, func() error {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return last
+	})
 	defer remove()
 	for wait := 200 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		try, cancel := context.WithTimeout(ctx, 30*time.Second)

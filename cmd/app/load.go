@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"regexp"
@@ -147,8 +148,7 @@ func (d *document) decode(n ast.Node, v any, path string) {
 // decodeFault adds the decoder's complaint with its place.
 func (d *document) decodeFault(path string, err error) {
 	f := &Fault{File: d.file, Path: path, Message: err.Error()}
-	var at yaml.Error
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[yaml.Error](err); ok {
 		f.Message = at.GetMessage()
 		if t := at.GetToken(); t != nil {
 			f.Line, f.Column = t.Position.Line, t.Position.Column
@@ -259,8 +259,8 @@ func keysOf(t reflect.Type) (names []string, open bool) {
 
 func fieldsOf(t reflect.Type) func(func(reflect.StructField) bool) {
 	return func(yield func(reflect.StructField) bool) {
-		for i := range t.NumField() {
-			if !yield(t.Field(i)) {
+		for field := range t.Fields() {
+			if !yield(field) {
 				return
 			}
 		}
@@ -456,12 +456,8 @@ func (p *ProviderConfig) endpoints() []EndpointConfig {
 // settingsOf returns base with over's keys in place of its own, as JSON.
 func settingsOf(base, over map[string]any) (json.RawMessage, error) {
 	all := make(map[string]any, len(base)+len(over))
-	for k, v := range base {
-		all[k] = v
-	}
-	for k, v := range over {
-		all[k] = v
-	}
+	maps.Copy(all, base)
+	maps.Copy(all, over)
 	b, err := json.Marshal(all)
 	if err != nil {
 		return nil, fmt.Errorf("reading settings: %w", err)

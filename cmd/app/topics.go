@@ -28,7 +28,7 @@ const (
 	TopicDead     = "dead"
 )
 
-// tiers returns the retry topics: sira.retry.30s, sira.retry.2m, …
+// tiers returns the retry topics: sira.retry.30s, sira.retry.2m, ….
 func (c *Config) tiers() []sinkkafka.Tier {
 	out := make([]sinkkafka.Tier, 0, len(c.Kafka.Retry))
 	for _, d := range c.Kafka.Retry {

@@ -149,7 +149,7 @@ func (c *Config) PriceBook() (*cost.Book, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading prices: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // only read
+	defer f.Close()
 	book, err := cost.Load(f)
 	if err != nil {
 		return nil, fmt.Errorf("reading prices %s: %w", c.Prices.File, err)

@@ -30,7 +30,7 @@ against the heads printed by an earlier run: keep them elsewhere.`,
 			if err != nil {
 				return usageError{err}
 			}
-			defer conn.Close() //nolint:errcheck // nothing is pending
+			defer conn.Close()
 			return c.verify(cmd, conn)
 		},
 	})
@@ -69,7 +69,7 @@ func auditRows(ctx context.Context, conn driver.Conn) iter.Seq2[audit.Row, error
 			yield(audit.Row{}, err)
 			return
 		}
-		defer rows.Close() //nolint:errcheck // Err is checked
+		defer rows.Close()
 		for rows.Next() {
 			var chain uint32
 			var r audit.Row

@@ -209,7 +209,7 @@ func (c *cli) deadRedrive(cmd *cobra.Command, ids []string, reason string) error
 	}
 	defer cl.Close()
 	bar := newBar(cmd.ErrOrStderr(), len(chosen), "redriving")
-	defer bar.Close() //nolint:errcheck // only shows
+	defer bar.Close()
 	for _, d := range chosen {
 		rec, err := redriven(cfg, d)
 		if err != nil {

@@ -162,7 +162,7 @@ func (d *demoShow) run(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // nothing is pending
+	defer conn.Close()
 	records, err := demoRecords(ctx, d.cfg, n, uint64(time.Now().UnixNano()))
 	if err != nil {
 		return err
@@ -278,7 +278,7 @@ func (d *demoShow) down(ctx context.Context, instance string) error {
 	if err != nil {
 		return fmt.Errorf("stopping %s: %w", instance, err)
 	}
-	defer res.Body.Close() //nolint:errcheck // read below
+	defer res.Body.Close()
 	if res.StatusCode >= 300 {
 		text, _ := io.ReadAll(io.LimitReader(res.Body, 500))
 		return fmt.Errorf("stopping %s: %s: %s", instance, res.Status, strings.TrimSpace(string(text)))

@@ -106,6 +106,6 @@ func freePort() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("finding a free port: %w", err)
 	}
-	defer l.Close() //nolint:errcheck // only its number counts
+	defer l.Close()
 	return l.Addr().String(), nil
 }

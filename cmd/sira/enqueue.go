@@ -156,7 +156,7 @@ func (f *enqueueFlags) requests(stdin io.Reader, args []string) ([]*schemas.Requ
 		if err != nil {
 			return nil, fmt.Errorf("reading requests: %w", err)
 		}
-		defer file.Close() //nolint:errcheck // only read
+		defer file.Close()
 		in = file
 	}
 	var out []*schemas.Request
@@ -219,7 +219,7 @@ func (f *enqueueFlags) complete(r *schemas.Request) {
 // send produces the requests and returns their ids.
 func (f *enqueueFlags) send(ctx context.Context, progress io.Writer, cl *kgo.Client, cfg app.Config, requests []*schemas.Request) ([]string, error) {
 	bar := newBar(progress, len(requests), "enqueueing")
-	defer bar.Close() //nolint:errcheck // only shows
+	defer bar.Close()
 	var mu sync.Mutex
 	var first error
 	ids := make([]string, 0, len(requests))

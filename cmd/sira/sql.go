@@ -32,7 +32,7 @@ described in docs/data-dictionary.md.`,
 			if err != nil {
 				return usageError{err}
 			}
-			defer conn.Close() //nolint:errcheck // nothing is pending
+			defer conn.Close()
 			return c.query(cmd.Context(), cmd.OutOrStdout(), conn, args[0])
 		},
 	}
@@ -67,7 +67,7 @@ func fetch(ctx context.Context, conn driver.Conn, sql string) ([]string, [][]any
 	if err != nil {
 		return nil, nil, fmt.Errorf("asking clickhouse: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // Err is checked
+	defer rows.Close()
 	var out [][]any
 	for rows.Next() {
 		targets := make([]any, len(rows.ColumnTypes()))

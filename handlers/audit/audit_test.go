@@ -106,7 +106,7 @@ func TestALongDecisionIsCutAndStaysJSON(t *testing.T) {
 	}
 }
 
-// go test -bench Handle -benchmem ./handlers/audit
+// go test -bench Handle -benchmem ./handlers/audit.
 func BenchmarkHandle(b *testing.B) {
 	stage, j := New(Config{Worker: "w1", ConfigVersion: "v1"}), job()
 	b.ReportAllocs()

@@ -268,7 +268,7 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// go test -bench Verify -benchmem ./handlers/audit
+// go test -bench Verify -benchmem ./handlers/audit.
 func BenchmarkVerify100k(b *testing.B) {
 	rows := records(1, 100_000)
 	pad := make([]byte, 600) // as long as a usual event

@@ -99,38 +99,45 @@ func TestAnEventIsAsCertainAsItsLeastCertainLine(t *testing.T) {
 		{"a refused call costs nothing", []schemas.Attempt{attempt("openai", "m", schemas.RateLimited, "", 0, 0)}, schemas.CostNone, "0", "", nil},
 		{
 			"a failure that says it used nothing costs nothing",
-			[]schemas.Attempt{attempt("openai", "m", schemas.Timeout, schemas.UsageNone, 5, 0)}, schemas.CostNone, "0", "", nil,
+			[]schemas.Attempt{attempt("openai", "m", schemas.Timeout, schemas.UsageNone, 5, 0)},
+			schemas.CostNone, "0", "", nil,
 		},
 		{"reported usage is priced", []schemas.Attempt{reported}, schemas.CostPriced, "0.05", "USD", []schemas.CostState{schemas.CostPriced}},
 		{
 			"an aborted stream is estimated",
 			[]schemas.Attempt{attempt("openai", "m", schemas.Cancelled, schemas.UsageEstimated, 10, 1)},
-			schemas.CostEstimated, "0.012", "USD", []schemas.CostState{schemas.CostEstimated},
+			schemas.CostEstimated, "0.012", "USD",
+			[]schemas.CostState{schemas.CostEstimated},
 		},
 		{
 			"filtered content that the vendor bills is priced",
 			[]schemas.Attempt{attempt("openai", "m", schemas.ContentFiltered, schemas.UsageReported, 10, 0)},
-			schemas.CostPriced, "0.01", "USD", []schemas.CostState{schemas.CostPriced},
+			schemas.CostPriced, "0.01", "USD",
+			[]schemas.CostState{schemas.CostPriced},
 		},
 		{
 			"an unknown price is unpriced, not zero",
 			[]schemas.Attempt{attempt("openai", "new", schemas.OK, schemas.UsageReported, 10, 20)},
-			schemas.CostUnpriced, "0", "", []schemas.CostState{schemas.CostUnpriced},
+			schemas.CostUnpriced, "0", "",
+			[]schemas.CostState{schemas.CostUnpriced},
 		},
 		{
 			"an answer of unknown usage is unpriced, not zero",
 			[]schemas.Attempt{attempt("openai", "m", schemas.OK, "", 0, 0)},
-			schemas.CostUnpriced, "0", "", []schemas.CostState{schemas.CostUnpriced},
+			schemas.CostUnpriced, "0", "",
+			[]schemas.CostState{schemas.CostUnpriced},
 		},
 		{
 			"one unpriced line leaves the whole unpriced",
 			[]schemas.Attempt{attempt("nobody", "m", schemas.StreamInterrupted, schemas.UsagePartial, 1, 1), reported},
-			schemas.CostUnpriced, "0", "USD", []schemas.CostState{schemas.CostUnpriced, schemas.CostPriced},
+			schemas.CostUnpriced, "0", "USD",
+			[]schemas.CostState{schemas.CostUnpriced, schemas.CostPriced},
 		},
 		{
 			"currencies are not added up",
 			[]schemas.Attempt{attempt("european", "m", schemas.StreamInterrupted, schemas.UsagePartial, 1, 1), reported},
-			schemas.CostUnpriced, "0", "", []schemas.CostState{schemas.CostEstimated, schemas.CostPriced},
+			schemas.CostUnpriced, "0", "",
+			[]schemas.CostState{schemas.CostEstimated, schemas.CostPriced},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -161,7 +168,7 @@ func TestWithoutABookEverythingIsUnpriced(t *testing.T) {
 	}
 }
 
-// go test -bench . -benchmem ./handlers/cost
+// go test -bench . -benchmem ./handlers/cost.
 func BenchmarkHandle(b *testing.B) {
 	prices, err := DefaultBook()
 	if err != nil {

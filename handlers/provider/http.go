@@ -77,7 +77,7 @@ func (p *overHTTP) Infer(ctx context.Context, call Call, emit Emit) (*schemas.Re
 		f.Phase = schemas.PhaseLocal
 		return nil, f
 	}
-	res, err := p.send(ctx, req)
+	res, err := p.send(ctx, req) //nolint:bodyclose // release closes it
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (p *probing) Probe(ctx context.Context) error {
 	if err != nil {
 		return schemas.AsFailure(err)
 	}
-	res, err := p.send(ctx, req)
+	res, err := p.send(ctx, req) //nolint:bodyclose // release closes it
 	if err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (p *probing) Probe(ctx context.Context) error {
 // send returns the answer with a bounded body, or a *schemas.Failure.
 func (p *overHTTP) send(ctx context.Context, req *http.Request) (*http.Response, error) {
 	sent := watch(req)
-	res, err := p.client.Do(req) //nolint:bodyclose // release closes it
+	res, err := p.client.Do(req)
 	if err != nil {
 		return nil, unsent(ctx, err, sent.Load())
 	}
@@ -153,8 +153,7 @@ func (w *watchedBody) Read(p []byte) (int, error) {
 // unsent translates an error of the transport. Its text may hold an address but
 // no header, and so no credential.
 func unsent(ctx context.Context, err error, sent bool) *schemas.Failure {
-	var outer *url.Error
-	if errors.As(err, &outer) {
+	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err
 	}
 	f := schemas.Fail(schemas.Network, "the connection to the provider broke before it answered", err)

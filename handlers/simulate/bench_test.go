@@ -75,7 +75,7 @@ func BenchmarkLoopback(b *testing.B) {
 			b.Fatal(err)
 		}
 		_, err = io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
+		_ = resp.Body.Close()
 		if err != nil || resp.StatusCode != http.StatusOK {
 			b.Fatal(resp.StatusCode, err)
 		}

@@ -52,7 +52,7 @@ func TestManualsExamplesWork(t *testing.T) {
 		if i%2 == 0 || !strings.HasPrefix(block, "sh\n") {
 			continue
 		}
-		for _, paragraph := range strings.Split(strings.TrimPrefix(block, "sh\n"), "\n\n") {
+		for paragraph := range strings.SplitSeq(strings.TrimPrefix(block, "sh\n"), "\n\n") {
 			command, want, ok := strings.Cut(strings.TrimSpace(paragraph), "\n# ")
 			if !ok {
 				t.Errorf("no expectation behind %s", command)

@@ -187,7 +187,7 @@ func TestCallerWhoLeavesEndsASilentCall(t *testing.T) {
 		resp, err := client.Do(request(t, server.URL+chatPath, chatStream, "X-Sim-Fault", fault))
 		if err == nil {
 			_, err = io.Copy(io.Discard, resp.Body)
-			resp.Body.Close()
+			_ = resp.Body.Close()
 		}
 		if !os.IsTimeout(err) {
 			t.Errorf("%s: %v, want a timeout", fault, err)

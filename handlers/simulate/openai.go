@@ -42,7 +42,7 @@ func (openai) parse(_ http.Header, body []byte) (request, *problem) {
 		messages int
 		bytes    int
 		tools    toolSet
-		choices  = 1
+		choices  int
 	)
 	mind := func(ok bool, param, want string) {
 		if !ok && problem == nil && s.err == nil {

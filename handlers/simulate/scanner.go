@@ -200,23 +200,23 @@ func (s *scanner) boolean() (value, ok bool) {
 
 // skip passes a value of any kind.
 func (s *scanner) skip() {
-	switch c := s.peek(); {
-	case c == '{':
+	switch c := s.peek(); c {
+	case '{':
 		var key []byte
 		for s.object(); s.field(&key); {
 			s.skip()
 		}
-	case c == '[':
+	case '[':
 		for s.array(); s.element(); {
 			s.skip()
 		}
-	case c == '"':
+	case '"':
 		s.raw()
-	case c == 't':
+	case 't':
 		s.literal("true")
-	case c == 'f':
+	case 'f':
 		s.literal("false")
-	case c == 'n':
+	case 'n':
 		s.literal("null")
 	default:
 		s.number()

@@ -41,7 +41,7 @@ func TestServerLetsCallsEndThenCutsThemOff(t *testing.T) {
 				return
 			}
 			_, err = io.Copy(io.Discard, resp.Body)
-			resp.Body.Close()
+			_ = resp.Body.Close()
 			ended <- end{status: resp.StatusCode, err: err}
 		}()
 		return ended

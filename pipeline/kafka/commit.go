@@ -224,7 +224,7 @@ func (s *session) commitTxnOffsets(ctx context.Context, cuts []*cut) error {
 		rt.Topic, rt.TopicID = topic, cs[0].tracker.topicID
 		for _, c := range cs {
 			rp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
-			rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata = c.tracker.partition, c.offset, c.epoch, kmsg.StringPtr(c.metadata)
+			rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata = c.tracker.partition, c.offset, c.epoch, new(c.metadata)
 			rt.Partitions = append(rt.Partitions, rp)
 		}
 		req.Topics = append(req.Topics, rt)
@@ -253,7 +253,7 @@ func (s *session) commitOffsets(ctx context.Context, cuts []*cut) error {
 		rt.Topic, rt.TopicID = topic, cs[0].tracker.topicID
 		for _, c := range cs {
 			rp := kmsg.NewOffsetCommitRequestTopicPartition()
-			rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata = c.tracker.partition, c.offset, c.epoch, kmsg.StringPtr(c.metadata)
+			rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata = c.tracker.partition, c.offset, c.epoch, new(c.metadata)
 			rt.Partitions = append(rt.Partitions, rp)
 		}
 		req.Topics = append(req.Topics, rt)

@@ -157,7 +157,7 @@ func lockEmbeddedDir(dir string) (*os.File, error) {
 	}
 	pid := strconv.Itoa(os.Getpid()) + "\n"
 	if err := errors.Join(f.Truncate(0), writeAtStart(f, pid)); err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("writing %s: %w", path, err)
 	}
 	return f, nil
@@ -170,7 +170,7 @@ func writeAtStart(f *os.File, text string) error {
 
 func unlockEmbeddedDir(f *os.File) {
 	if f != nil {
-		f.Close()
+		_ = f.Close()
 	}
 }
 

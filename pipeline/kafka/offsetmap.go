@@ -17,9 +17,10 @@ const (
 	mapBits = 2 // one bit for each offset from low+1, least significant first
 )
 
-// maxMapSpan bounds what a decoded map may cover, so that a hostile one can't
-// take all memory.
-const maxMapSpan = 1 << 21
+// maxMapSpan bounds what a decoded map may cover, so that the offsets of a
+// hostile one can't overflow. Runs cost memory by their number and not by their
+// length: one slow request may have any number of finished ones behind it.
+const maxMapSpan = 1 << 40
 
 // run is a stretch of finished offsets: [from, to).
 type run struct{ from, to int64 }

@@ -120,7 +120,9 @@ func (r *record) open(ctx context.Context, cfg *EngineConfig, lane *LaneConfig, 
 	}
 	if lane.Retry { // only the gateway itself writes there, so these may be believed
 		job.Origin.Round = int(r.number(schemas.HeaderAttempt))
-		job.Origin.First = r.header(schemas.HeaderOrigin)
+		if first := r.header(schemas.HeaderOrigin); first != "" {
+			job.Origin.First = first
+		}
 		job.Origin.Lane = r.header(schemas.HeaderLane)
 		if ms := r.number(headerCreated); ms > 0 {
 			job.Created = time.UnixMilli(ms)
@@ -188,8 +190,13 @@ func (r *record) decode(ctx context.Context, cfg *EngineConfig, value []byte, re
 	if err := d.Decode(req); err != nil {
 		return &jsonError{err}
 	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return &jsonError{errTrailing}
+	}
 	return nil
 }
+
+var errTrailing = errors.New("more than one value in a record")
 
 // jsonError is a value that is no request in JSON. Its text may name a field but
 // quotes no content.

@@ -53,6 +53,17 @@ type tenantQueue struct {
 	listed  bool
 }
 
+// push appends an item. A queue that never runs empty would otherwise drag its
+// past along and grow for ever.
+func (t *tenantQueue) push(it *item) {
+	if t.head > 0 && 2*t.head >= len(t.items) {
+		n := copy(t.items, t.items[t.head:])
+		clear(t.items[n:])
+		t.items, t.head = t.items[:n], 0
+	}
+	t.items = append(t.items, it)
+}
+
 func newScheduler(total int, lanes []LaneConfig) *scheduler {
 	s := &scheduler{total: total, wake: make(chan struct{}, 1)}
 	reserved := 0
@@ -79,7 +90,7 @@ func (s *scheduler) add(it *item) {
 		t = &tenantQueue{name: it.tenant}
 		l.tenants[it.tenant] = t
 	}
-	t.items = append(t.items, it)
+	t.push(it)
 	if !t.listed {
 		t.listed = true
 		l.active = append(l.active, t)

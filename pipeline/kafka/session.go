@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -231,12 +232,7 @@ func (s *session) drop(parts map[string][]int32) {
 }
 
 func contains(parts map[string][]int32, tp topicPartition) bool {
-	for _, p := range parts[tp.topic] {
-		if p == tp.partition {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(parts[tp.topic], tp.partition)
 }
 
 // room waits until the lane may read more and returns how many records. It waits

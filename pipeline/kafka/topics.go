@@ -187,7 +187,7 @@ func topicIsComplete(ctx context.Context, cl *kgo.Client, s TopicSpec) (bool, er
 	// Not kadm.ListTopics: that may answer from the client's cache, which still lacks a topic that was just created.
 	req := kmsg.NewPtrMetadataRequest()
 	rt := kmsg.NewMetadataRequestTopic()
-	rt.Topic = kmsg.StringPtr(s.Name)
+	rt.Topic = new(s.Name)
 	req.Topics = append(req.Topics, rt)
 	resp, err := req.RequestWith(ctx, cl)
 	if err != nil {

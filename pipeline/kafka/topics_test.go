@@ -187,7 +187,8 @@ func TestTopicSpecFaultsComeTogetherWithAdvice(t *testing.T) {
 	t.Parallel()
 	_, err := EnsureTopics(t.Context(), nil, []TopicSpec{
 		{Name: "a b", Partitions: -1, ReplicationFactor: 1, MinInsyncReplicas: 2, Compact: true, Extra: map[string]string{"cleanup.policy": "delete"}},
-		{Name: "twice"}, {Name: "twice"},
+		{Name: "twice"},
+		{Name: "twice"},
 	})
 	if err == nil {
 		t.Fatal("accepted")

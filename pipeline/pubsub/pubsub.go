@@ -19,6 +19,7 @@ package pubsub
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -105,9 +106,7 @@ func toLetter(r *kgo.Record) letter {
 
 func (l letter) message(delivery int) *message.Message {
 	m := message.NewMessage(l.uuid, bytes.Clone(l.payload))
-	for name, value := range l.metadata {
-		m.Metadata[name] = value
-	}
+	maps.Copy(m.Metadata, l.metadata)
 	m.Metadata[MetadataDelivery] = strconv.Itoa(delivery)
 	return m
 }

@@ -14,11 +14,9 @@ import (
 )
 
 const (
-	// decimalPrecision is the number of digits of an amount in the contract.
-	decimalPrecision = 38
 	// maxCoefficientBits bounds the work on an amount that someone else made.
 	maxCoefficientBits = 4096
-	// maxDecimalBytes is more than any amount of decimalPrecision needs.
+	// maxDecimalBytes is more than any amount of 38 digits needs.
 	maxDecimalBytes = 32
 )
 

@@ -20,12 +20,31 @@ func TestAmountIsExactOrRefused(t *testing.T) {
 		amount string
 		fits   bool
 	}{
-		{"0", true}, {"-0", true}, {"1", true}, {"-1", true}, {"0.000000000001", true}, {"-0.000000000001", true},
-		{"0.00000012800", true}, {"0.128", true}, {"-0.128", true}, {"0.000000000127", true}, {"-0.000000000128", true},
-		{"-0.000000000129", true}, {"1e25", true}, {nines, true}, {"-" + nines, true},
-		{"1.50000000000000000000000000", true}, {"0e9999", true}, {"0e-9999", true},
-		{"0.0000000000001", false}, {"1.0000000000000001", false}, {"1e26", false}, {"-1e26", false},
-		{"1e9999", false}, {"1e-9999", false}, {"1" + strings.Repeat("0", 2000) + "e-2000", false},
+		{"0", true},
+		{"-0", true},
+		{"1", true},
+		{"-1", true},
+		{"0.000000000001", true},
+		{"-0.000000000001", true},
+		{"0.00000012800", true},
+		{"0.128", true},
+		{"-0.128", true},
+		{"0.000000000127", true},
+		{"-0.000000000128", true},
+		{"-0.000000000129", true},
+		{"1e25", true},
+		{nines, true},
+		{"-" + nines, true},
+		{"1.50000000000000000000000000", true},
+		{"0e9999", true},
+		{"0e-9999", true},
+		{"0.0000000000001", false},
+		{"1.0000000000000001", false},
+		{"1e26", false},
+		{"-1e26", false},
+		{"1e9999", false},
+		{"1e-9999", false},
+		{"1" + strings.Repeat("0", 2000) + "e-2000", false},
 	}
 	for _, test := range tests {
 		want := decimal.RequireFromString(test.amount)

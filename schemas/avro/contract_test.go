@@ -67,9 +67,9 @@ func TestStructsAndSchemasHaveTheSameFields(t *testing.T) {
 		structsBelow(k.typ, structs)
 		for name, typ := range structs {
 			var want, got []string
-			for i := range typ.NumField() {
-				if typ.Field(i).IsExported() {
-					want = append(want, avroName(typ.Field(i)))
+			for field := range typ.Fields() {
+				if field.IsExported() {
+					want = append(want, avroName(field))
 				}
 			}
 			if node := found[name]; node != nil {
@@ -99,9 +99,9 @@ func structsBelow(t reflect.Type, found map[string]reflect.Type) {
 			return
 		}
 		found[t.Name()] = t
-		for i := range t.NumField() {
-			if t.Field(i).IsExported() {
-				structsBelow(t.Field(i).Type, found)
+		for field := range t.Fields() {
+			if field.IsExported() {
+				structsBelow(field.Type, found)
 			}
 		}
 	}

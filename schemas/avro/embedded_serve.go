@@ -53,6 +53,8 @@ func (e *EmbeddedRegistry) Serve(ctx context.Context, l net.Listener, logger *za
 	if err != nil {
 		err = errors.Join(err, srv.Close())
 	}
-	<-served
+	if end := <-served; !errors.Is(end, http.ErrServerClosed) {
+		err = errors.Join(err, end)
+	}
 	return err
 }

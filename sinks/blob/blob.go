@@ -78,7 +78,7 @@ func (f *Folder) Get(_ context.Context, ref string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening payload: %w", err)
 	}
-	defer file.Close() //nolint:errcheck // only read
+	defer file.Close()
 	b, err := io.ReadAll(io.LimitReader(file, f.max+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading payload: %w", err)

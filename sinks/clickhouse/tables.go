@@ -120,6 +120,9 @@ func costsTable(c *avro.Codecs) *table {
 			if err := decode(ctx, c.Cost, r.Value, &e); err != nil {
 				return nil, err
 			}
+			if n := len(e.Currency); n != 0 && n != 3 { // the table refuses it, and with it the batch
+				return nil, fmt.Errorf("%w: a currency of %d bytes", errUnreadable, n)
+			}
 			row := []any{
 				e.Time, e.ID, e.RequestID, e.Tenant, labels(e.Labels), string(e.Op), e.Model, e.Provider, e.ProviderModel, e.Region,
 				string(e.Outcome), string(e.State), e.Amount, e.Currency, count(e.InputTokens), count(e.CacheRead), count(e.CacheWrite),

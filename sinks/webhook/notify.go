@@ -142,7 +142,7 @@ func (w *Webhook) post(ctx context.Context, id string, body []byte) (status int,
 	if err != nil {
 		return 0, fmt.Errorf("posting: %w", err)
 	}
-	defer resp.Body.Close()                                       //nolint:errcheck // only read
+	defer resp.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // so that the connection is used again
 	return resp.StatusCode, nil
 }

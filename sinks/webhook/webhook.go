@@ -53,7 +53,7 @@ const (
 // Validate returns all faults, each saying what to write instead.
 func (c Config) Validate() error {
 	var errs []error
-	if u, err := url.Parse(c.URL); err != nil || u.Host == "" || u.User != nil || !(u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname())) {
+	if u, err := url.Parse(c.URL); err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname()))) {
 		errs = append(errs, errors.New("url: write https://host/path without a login; http is for 127.0.0.1 and localhost"))
 	}
 	if key, err := signingKey(c.Secret); err != nil || len(key) < minSecretBytes {

@@ -38,7 +38,8 @@ func fromJSON(t *testing.T, s string) any {
 	return v
 }
 
-func p[T any](v T) *T { return &v }
+//go:fix inline
+func p[T any](v T) *T { return new(v) }
 
 func toolResult(id, text string, failed bool) schemas.Message {
 	return schemas.Message{Role: schemas.RoleTool, Parts: []schemas.Part{{
@@ -80,8 +81,8 @@ func TestEverythingTheAPIHasWordsForIsSent(t *testing.T) {
 		Tools:      []schemas.Tool{{Name: "look", Description: "Looks.", Parameters: json.RawMessage(`{"type":"object"}`)}, {Name: "bare"}},
 		ToolChoice: &schemas.ToolChoice{Mode: "named", Names: []string{"look"}, DisableParallel: true},
 		Output:     &schemas.OutputSpec{Format: "json_schema", Schema: json.RawMessage(`{"type":"object"}`)},
-		Sampling:   &schemas.Sampling{Temperature: p(0.5), TopP: p(0.25), TopK: p(int64(5)), Stop: []string{"END"}},
-		Thinking:   &schemas.ThinkingSpec{Effort: "minimal", BudgetTokens: p(int64(2048))},
+		Sampling:   &schemas.Sampling{Temperature: new(0.5), TopP: new(0.25), TopK: new(int64(5)), Stop: []string{"END"}},
+		Thinking:   &schemas.ThinkingSpec{Effort: "minimal", BudgetTokens: new(int64(2048))},
 		Ext:        map[string]json.RawMessage{"anthropic": json.RawMessage(`{"service_tier":"auto"}`)},
 	})
 	if err != nil {
@@ -141,7 +142,7 @@ func TestWhatTheAPICannotExpressIsRefusedBeforeItIsSent(t *testing.T) {
 	}{
 		{"sound", with(schemas.Part{Kind: schemas.PartAudio, Media: &schemas.Media{URL: "https://e.org/s"}})},
 		{"broken arguments", with(schemas.Part{Kind: schemas.PartToolCall, ToolCall: &schemas.ToolCall{Name: "x", Arguments: "{"}})},
-		{"two answers", &schemas.Request{Messages: hello, Sampling: &schemas.Sampling{N: p(int64(2))}}},
+		{"two answers", &schemas.Request{Messages: hello, Sampling: &schemas.Sampling{N: new(int64(2))}}},
 		{"one of two tools", &schemas.Request{Messages: hello, ToolChoice: &schemas.ToolChoice{Mode: "named", Names: []string{"a", "b"}}}},
 		{"another operation", &schemas.Request{Op: "embed"}},
 	}

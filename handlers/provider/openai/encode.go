@@ -3,6 +3,7 @@ package openai
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
@@ -216,12 +217,12 @@ func plain(mime string) string {
 // does not take it back.
 func (a *adapter) said(b []byte, m *schemas.Message, i int) ([]byte, error) {
 	calls := 0
-	var refusal string
+	var refusal strings.Builder
 	for j := range m.Parts {
 		switch p := &m.Parts[j]; p.Kind {
 		case schemas.PartText, schemas.PartReasoning, schemas.PartToolResult:
 		case schemas.PartRefusal:
-			refusal += p.Text
+			refusal.WriteString(p.Text)
 		case schemas.PartToolCall:
 			calls++
 		default:
@@ -229,10 +230,10 @@ func (a *adapter) said(b []byte, m *schemas.Message, i int) ([]byte, error) {
 		}
 	}
 	text := m.Text()
-	if text != "" || calls == 0 && refusal == "" {
+	if text != "" || calls == 0 && refusal.String() == "" {
 		b = wire.AppendString(wire.AppendField(b, "content"), text)
 	}
-	b = wire.AppendStringField(b, "refusal", refusal)
+	b = wire.AppendStringField(b, "refusal", refusal.String())
 	if calls == 0 {
 		return b, nil
 	}

@@ -22,7 +22,7 @@ func encode(t *testing.T, c Config, req *schemas.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if got := r.Header["idempotency-key"]; len(got) != 1 || got[0] != "idem" {
+	if got := r.Header["Idempotency-Key"]; len(got) != 1 || got[0] != "idem" {
 		t.Errorf("idempotency key is %v", got)
 	}
 	body, err := io.ReadAll(r.Body)
@@ -41,7 +41,8 @@ func fromJSON(t *testing.T, s string) any {
 	return v
 }
 
-func p[T any](v T) *T { return &v }
+//go:fix inline
+func p[T any](v T) *T { return new(v) }
 
 // full is a request that uses every field this API has words for.
 func full() *schemas.Request {
@@ -68,14 +69,14 @@ func full() *schemas.Request {
 				{Kind: schemas.PartToolResult, ToolResult: &schemas.ToolResult{CallID: "c2", IsError: true}},
 			}},
 		},
-		Tools:      []schemas.Tool{{Name: "look", Description: "Looks.", Parameters: json.RawMessage(`{"type":"object"}`), Strict: p(true)}},
+		Tools:      []schemas.Tool{{Name: "look", Description: "Looks.", Parameters: json.RawMessage(`{"type":"object"}`), Strict: new(true)}},
 		ToolChoice: &schemas.ToolChoice{Mode: "named", Names: []string{"look"}, DisableParallel: true},
-		Output:     &schemas.OutputSpec{Format: "json_schema", Schema: json.RawMessage(`{"type":"object"}`), Strict: p(true)},
+		Output:     &schemas.OutputSpec{Format: "json_schema", Schema: json.RawMessage(`{"type":"object"}`), Strict: new(true)},
 		Sampling: &schemas.Sampling{
-			Temperature: p(0.0), TopP: p(0.25), TopK: p(int64(5)), FrequencyPenalty: p(-1.5), PresencePenalty: p(1e-7),
-			Seed: p(int64(42)), N: p(int64(2)), Stop: []string{"END"},
+			Temperature: new(0.0), TopP: new(0.25), TopK: new(int64(5)), FrequencyPenalty: new(-1.5), PresencePenalty: new(1e-7),
+			Seed: new(int64(42)), N: new(int64(2)), Stop: []string{"END"},
 		},
-		MaxTokens: p(int64(99)),
+		MaxTokens: new(int64(99)),
 		Thinking:  &schemas.ThinkingSpec{Effort: "low"},
 		Ext:       map[string]json.RawMessage{"openai": json.RawMessage(`{"verbosity":"low","seed":7}`), "other": json.RawMessage(`{"x":1}`)},
 	}
@@ -128,7 +129,7 @@ func TestDialectsOfCompatibleServersAreSpoken(t *testing.T) {
 	c.MaxTokensField, c.EndUserField = "max_tokens", "user"
 	c.TopK, c.DeveloperAsSystem, c.FlattenText, c.NoStreamUsage = true, true, true, true
 	got, err := encode(t, c, &schemas.Request{
-		Stream: true, EndUser: "u", MaxTokens: p(int64(9)), Sampling: &schemas.Sampling{TopK: p(int64(5))},
+		Stream: true, EndUser: "u", MaxTokens: new(int64(9)), Sampling: &schemas.Sampling{TopK: new(int64(5))},
 		Messages: []schemas.Message{
 			schemas.TextMessage(schemas.RoleDeveloper, "x"),
 			{Role: schemas.RoleUser, Parts: []schemas.Part{{Kind: schemas.PartText, Text: "a"}, {Kind: schemas.PartText, Text: "b"}}},

@@ -78,7 +78,9 @@ func TestStreamsOfCompatibleServersAreRead(t *testing.T) {
 		{
 			"two choices interleaved", chunk(`{"index":1,"delta":{"content":"b"}}`) + chunk(`{"index":0,"delta":{"content":"a"}}`) +
 				chunk(`{"index":0,"delta":{},"finish_reason":"stop"},{"index":1,"delta":{"content":"c"},"finish_reason":"length"}`) + done,
-			schemas.OK, []string{"a", "bc"}, 0,
+			schemas.OK,
+			[]string{"a", "bc"},
+			0,
 		},
 		{
 			"one of two choices without a finish", chunk(`{"index":1,"delta":{"content":"b"}}`) +
@@ -88,13 +90,17 @@ func TestStreamsOfCompatibleServersAreRead(t *testing.T) {
 		{
 			"tool calls without index, whole, with an object as arguments",
 			chunk(`{"delta":{"tool_calls":[{"id":"a","function":{"name":"f","arguments":{"x":1}}},{"function":{"name":"g"}}]},"finish_reason":"stop"}`) + done,
-			schemas.OK, []string{""}, 2,
+			schemas.OK,
+			[]string{""},
+			2,
 		},
 		{
 			"tool calls that all have index 0",
 			chunk(`{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}]}}`) +
 				chunk(`{"delta":{"tool_calls":[{"index":0,"id":"b","function":{"name":"f","arguments":"{}"}}]},"finish_reason":"tool_calls"}`) + done,
-			schemas.OK, []string{""}, 2,
+			schemas.OK,
+			[]string{""},
+			2,
 		},
 		{"only [DONE]", done, schemas.StreamInterrupted, nil, 0},
 		{"no [DONE]", chunk(`{"delta":{"content":"a"},"finish_reason":"stop"}`), schemas.StreamInterrupted, nil, 0},

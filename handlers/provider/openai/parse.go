@@ -2,6 +2,7 @@ package openai
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
@@ -138,13 +139,15 @@ func content(c *wire.Cursor) string {
 		if !c.Object() {
 			continue
 		}
+		var textSb141 strings.Builder
 		for c.Key() {
 			if string(c.Name()) == "text" {
-				text += c.Text()
+				textSb141.WriteString(c.Text())
 			} else {
 				c.Skip()
 			}
 		}
+		text += textSb141.String()
 	}
 	return text
 }

@@ -128,16 +128,18 @@ func checkSecret(t testing.TB, f *schemas.Failure) {
 		t.Errorf("encoding failure: %v", err)
 	}
 	text := fmt.Sprintf("%s %v %+v %#v", asJSON, f, *f, f)
+	var textSb131 strings.Builder
 	for err := error(f); err != nil; err = unwrap(err) {
-		text += fmt.Sprintf(" %v %+v", err, err)
+		textSb131.WriteString(fmt.Sprintf(" %v %+v", err, err))
 	}
+	text += textSb131.String()
 	if strings.Contains(text, Key) {
 		t.Errorf("the credential is in the error: %s", text)
 	}
 }
 
 func unwrap(err error) error {
-	if u, ok := err.(interface{ Unwrap() error }); ok { //nolint:errorlint // walks the chain itself
+	if u, ok := err.(interface{ Unwrap() error }); ok {
 		return u.Unwrap()
 	}
 	return nil

@@ -224,8 +224,7 @@ func (a *Answer) Broken(req *schemas.Request, f *schemas.Failure) *schemas.Failu
 // Unheard is the failure when emit has returned an error.
 func (a *Answer) Unheard(req *schemas.Request) *schemas.Failure {
 	f := schemas.Fail(schemas.Cancelled, "nobody listens to the answer any more", a.err)
-	var own *schemas.Failure
-	if errors.As(a.err, &own) {
+	if own, ok := errors.AsType[*schemas.Failure](a.err); ok {
 		f.Code, f.Message = own.Code, own.Message
 	}
 	return a.Broken(req, f)

@@ -103,10 +103,16 @@ func (e *ErrorBody) takeShape(s *errorShape, depth int) bool {
 		to  *string
 		raw json.RawMessage
 	}{
-		{&e.Message, s.Message}, {&e.Message, s.Msg},
-		{&e.Code, s.Code}, {&e.Code, s.ErrorCode}, {&e.Code, s.Reason},
-		{&e.Type, s.ErrorType}, {&e.Type, s.Type}, {&e.Type, s.Status},
-		{&e.Param, s.Param}, {&e.RequestID, s.RequestID},
+		{&e.Message, s.Message},
+		{&e.Message, s.Msg},
+		{&e.Code, s.Code},
+		{&e.Code, s.ErrorCode},
+		{&e.Code, s.Reason},
+		{&e.Type, s.ErrorType},
+		{&e.Type, s.Type},
+		{&e.Type, s.Status},
+		{&e.Param, s.Param},
+		{&e.RequestID, s.RequestID},
 	} {
 		limit := maxErrorWord
 		if f.to == &e.Message {

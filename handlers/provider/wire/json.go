@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"strconv"
 	"unicode/utf8"
@@ -165,9 +166,7 @@ func Overlay(body []byte, param string, ext json.RawMessage, fixed ...string) ([
 	if err := json.Unmarshal(body, &all); err != nil {
 		return nil, fmt.Errorf("laying %s over the body: %w", param, err)
 	}
-	for key, v := range more {
-		all[key] = v
-	}
+	maps.Copy(all, more)
 	return json.Marshal(all)
 }
 

@@ -123,8 +123,7 @@ func ReadAll(r io.Reader, size int64) ([]byte, error) {
 // its end.
 func ReadFailure(err error) *schemas.Failure {
 	f := schemas.Fail(schemas.Network, "the connection broke before the answer was complete", err)
-	var own *schemas.Failure
-	if errors.As(err, &own) {
+	if own, ok := errors.AsType[*schemas.Failure](err); ok {
 		f.Code, f.Message = own.Code, own.Message
 	}
 	f.Phase = schemas.PhaseBody
