@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
+	"os"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/spf13/cobra"
@@ -14,13 +16,15 @@ import (
 
 func (c *cli) auditCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "audit", Short: "Verify the audit log"}
-	cmd.AddCommand(&cobra.Command{
+	var heads string
+	verify := &cobra.Command{
 		Use: "verify", Short: "Find altered, removed and reordered records", Args: cobra.NoArgs,
 		Long: `Reads the audit table and checks every hash chain: each record's hash covers its
 content, its place and the hash of the record before. Exit code 3 if anything was
 altered, removed or reordered. Removal of the newest records of a chain shows only
-against the heads printed by an earlier run: keep them elsewhere.`,
-		Example: "  sira audit verify\n  sira audit verify --json",
+against the heads of an earlier run: keep what --json printed elsewhere, and give
+it back with --heads.`,
+		Example: "  sira audit verify\n  sira audit verify --json > heads.json\n  sira audit verify --heads heads.json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := c.config()
 			if err != nil {
@@ -31,14 +35,22 @@ against the heads printed by an earlier run: keep them elsewhere.`,
 				return usageError{err}
 			}
 			defer conn.Close()
-			return c.verify(cmd, conn)
+			return c.verify(cmd, conn, heads)
 		},
-	})
+	}
+	verify.Flags().StringVar(&heads, "heads", "", "file with the JSON of an earlier run; its heads must still be there")
+	cmd.AddCommand(verify)
 	return cmd
 }
 
-func (c *cli) verify(cmd *cobra.Command, conn driver.Conn) error {
-	report, err := audit.Verify(auditRows(cmd.Context(), conn))
+func (c *cli) verify(cmd *cobra.Command, conn driver.Conn, heads string) error {
+	v := new(audit.Verifier)
+	if heads != "" {
+		if err := expectHeads(v, heads); err != nil {
+			return usageError{err}
+		}
+	}
+	report, err := v.Verify(auditRows(cmd.Context(), conn))
 	if err != nil {
 		return fmt.Errorf("verifying audit log: %w", err)
 	}
@@ -55,6 +67,22 @@ func (c *cli) verify(cmd *cobra.Command, conn driver.Conn) error {
 	}
 	if n := len(report.Findings); n > 0 {
 		return findingError{fmt.Errorf("the audit log has %d findings", n)}
+	}
+	return nil
+}
+
+// expectHeads makes the heads of an earlier report part of what is checked.
+func expectHeads(v *audit.Verifier, file string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("reading heads: %w", err)
+	}
+	var earlier audit.Report
+	if err := json.Unmarshal(b, &earlier); err != nil {
+		return fmt.Errorf("reading heads from %s: write what `sira audit verify --json` printed: %w", file, err)
+	}
+	for chain, h := range earlier.Heads {
+		v.Expect(chain, h.Seq, h.Hash)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sira-ai/sira/cmd/app"
@@ -210,7 +212,7 @@ func (b *bench) follow(ctx context.Context, cfg app.Config, n int) (float64, err
 	defer limit.Stop()
 	for {
 		offsets, err := adm.FetchOffsets(ctx, group)
-		if err != nil {
+		if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // nobody has joined yet
 			return 0, fmt.Errorf("reading offsets of %s: %w", group, err)
 		}
 		done, now := int64(0), time.Now()

@@ -130,7 +130,7 @@ func Migrate(ctx context.Context, dsn string) ([]Migration, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer conn.Close() //nolint:errcheck // nothing is pending
+	defer conn.Close()
 	return migrate(ctx, conn)
 }
 
@@ -174,7 +174,7 @@ func applied(ctx context.Context, conn driver.Conn) (map[int]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading migrations: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // Err is checked
+	defer rows.Close()
 	known := map[int]string{}
 	for rows.Next() {
 		var version uint32

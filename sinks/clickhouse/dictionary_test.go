@@ -103,7 +103,7 @@ func (h *house) table(t *testing.T, sql string) [][]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close() //nolint:errcheck // Err is checked
+	defer rows.Close()
 	var out [][]string
 	for rows.Next() {
 		var text string
@@ -204,7 +204,7 @@ func TestDataDictionaryNamesEveryColumn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rows.Close() //nolint:errcheck // Err is checked
+	defer rows.Close()
 	seen := 0
 	for ; rows.Next(); seen++ {
 		var table, name, comment string

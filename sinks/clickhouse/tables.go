@@ -214,7 +214,7 @@ func loadHead(ctx context.Context, conn driver.Conn, partition int32, below int6
 	if err != nil {
 		return h, fmt.Errorf("reading head of audit chain %d: %w", partition, err)
 	}
-	defer rows.Close() //nolint:errcheck // Err is checked
+	defer rows.Close()
 	for rows.Next() {
 		var seq uint64
 		var hash string

@@ -38,9 +38,6 @@ func fromJSON(t *testing.T, s string) any {
 	return v
 }
 
-//go:fix inline
-func p[T any](v T) *T { return new(v) }
-
 func toolResult(id, text string, failed bool) schemas.Message {
 	return schemas.Message{Role: schemas.RoleTool, Parts: []schemas.Part{{
 		Kind:       schemas.PartToolResult,

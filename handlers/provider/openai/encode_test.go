@@ -41,9 +41,6 @@ func fromJSON(t *testing.T, s string) any {
 	return v
 }
 
-//go:fix inline
-func p[T any](v T) *T { return new(v) }
-
 // full is a request that uses every field this API has words for.
 func full() *schemas.Request {
 	return &schemas.Request{

@@ -133,23 +133,21 @@ func content(c *wire.Cursor) string {
 	if c.Kind() != '[' {
 		return c.Text()
 	}
-	var text string
+	var text strings.Builder
 	c.Array()
 	for c.Item() {
 		if !c.Object() {
 			continue
 		}
-		var textSb141 strings.Builder
 		for c.Key() {
 			if string(c.Name()) == "text" {
-				textSb141.WriteString(c.Text())
+				text.WriteString(c.Text())
 			} else {
 				c.Skip()
 			}
 		}
-		text += textSb141.String()
 	}
-	return text
+	return text.String()
 }
 
 func call(c *wire.Cursor) toolCall {

@@ -128,11 +128,11 @@ func checkSecret(t testing.TB, f *schemas.Failure) {
 		t.Errorf("encoding failure: %v", err)
 	}
 	text := fmt.Sprintf("%s %v %+v %#v", asJSON, f, *f, f)
-	var textSb131 strings.Builder
+	var chain strings.Builder
 	for err := error(f); err != nil; err = unwrap(err) {
-		textSb131.WriteString(fmt.Sprintf(" %v %+v", err, err))
+		fmt.Fprintf(&chain, " %v %+v", err, err)
 	}
-	text += textSb131.String()
+	text += chain.String()
 	if strings.Contains(text, Key) {
 		t.Errorf("the credential is in the error: %s", text)
 	}

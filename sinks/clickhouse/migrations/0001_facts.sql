@@ -89,7 +89,7 @@ CREATE TABLE IF NOT EXISTS costs
     region         LowCardinality(String) COMMENT 'Region of the endpoint.',
     outcome        LowCardinality(String) COMMENT 'ok, or the class of the failure.',
     state          LowCardinality(String) COMMENT 'priced, estimated, unpriced or none. Unpriced is not zero: the price is unknown.',
-    amount         Decimal(38, 12) COMMENT 'Exact amount of all priced lines.' CODEC(ZSTD(1)),
+    amount         Decimal(38, 12) COMMENT 'Exact amount; 0 where state is unpriced or none.' CODEC(ZSTD(1)),
     currency       LowCardinality(String) COMMENT 'ISO 4217; empty where nothing is priced.',
     input_tokens   UInt64 COMMENT 'All input tokens of all attempts.' CODEC(T64, ZSTD(1)),
     cache_read     UInt64 COMMENT 'Of these, read from a cache.' CODEC(T64, ZSTD(1)),
