@@ -67,14 +67,15 @@ often a letter was sent back.`,
 	return cmd
 }
 
-// dead reads the whole dead-letter topic as it is now.
+// dead reads the whole dead-letter topic as it is now. Control records are kept:
+// the last offset of a topic of transactions is one.
 func (c *cli) dead(ctx context.Context) (app.Config, *avro.Codecs, []deadRecord, error) {
 	cfg, err := c.config()
 	if err != nil {
 		return cfg, nil, nil, err
 	}
 	topic := cfg.Topic(app.TopicDead)
-	cl, codecs, _, err := c.clients(cfg, kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond))
+	cl, codecs, _, err := c.clients(cfg, kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(200*time.Millisecond), kgo.KeepControlRecords())
 	if err != nil {
 		return cfg, nil, nil, err
 	}
@@ -105,13 +106,12 @@ func (c *cli) dead(ctx context.Context) (app.Config, *avro.Codecs, []deadRecord,
 		}
 		fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 			for _, r := range p.Records {
-				out = append(out, deadOf(r))
+				if !r.Attrs.IsControl() {
+					out = append(out, deadOf(r))
+				}
 				if r.Offset+1 >= left[p.Partition] {
 					delete(left, p.Partition)
 				}
-			}
-			if len(p.Records) == 0 && p.LastStableOffset >= left[p.Partition] {
-				delete(left, p.Partition)
 			}
 		})
 	}

@@ -72,13 +72,14 @@ type follower struct {
 	ends      map[int32]int64
 }
 
-// follow starts reading a topic from its start, or from its end.
+// follow starts reading a topic from its start, or from its end. Control records
+// are kept: the last offset of a topic of transactions is one.
 func (c *cli) follow(ctx context.Context, cfg app.Config, topic string, fromEnd bool) (*follower, error) {
 	start := kgo.NewOffset().AtStart()
 	if fromEnd {
 		start = kgo.NewOffset().AtEnd()
 	}
-	cl, codecs, _, err := c.clients(cfg, kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeStartOffset(start), kgo.FetchMaxWait(250*time.Millisecond))
+	cl, codecs, _, err := c.clients(cfg, kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeStartOffset(start), kgo.FetchMaxWait(250*time.Millisecond), kgo.KeepControlRecords())
 	if err != nil {
 		return nil, err
 	}
@@ -143,17 +144,15 @@ func (f *follower) batch(ctx context.Context, fetches kgo.Fetches, do func(*sche
 			if err != nil || !more {
 				return
 			}
-			var r schemas.Result
-			if r, err = f.decode(ctx, rec); err == nil {
-				more, err = do(&r)
+			if !rec.Attrs.IsControl() {
+				var r schemas.Result
+				if r, err = f.decode(ctx, rec); err == nil {
+					more, err = do(&r)
+				}
 			}
 			if rec.Offset+1 >= f.ends[p.Partition] {
 				delete(f.ends, p.Partition)
 			}
-		}
-		// The last records before the end may be control records, which are not shown.
-		if end, ok := f.ends[p.Partition]; ok && p.LastStableOffset >= end && len(p.Records) == 0 {
-			delete(f.ends, p.Partition)
 		}
 	})
 	return more, err

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -46,6 +47,7 @@ type bare struct {
 	producer *kgo.Client
 	http     *http.Client
 	outputs  [4][]byte
+	topicID  atomic.Pointer[[16]byte] // brokers want it with offsets
 	todo     chan *kgo.Record
 	done     chan *kgo.Record
 }
@@ -102,7 +104,9 @@ func (b *bare) loop(ctx context.Context) error {
 	}
 	wg.Go(func() { cancel(b.commitLoop(ctx)) })
 	for ctx.Err() == nil {
-		for r := range b.consumer.PollRecords(ctx, 2*b.job.InFlight).RecordsAll() {
+		fetches := b.consumer.PollRecords(ctx, 2*b.job.InFlight)
+		fetches.EachTopic(func(t kgo.FetchTopic) { b.topicID.Store(&t.TopicID) })
+		for r := range fetches.RecordsAll() {
 			select {
 			case b.todo <- r:
 			case <-ctx.Done():
@@ -202,7 +206,7 @@ func (b *bare) commitOffsets(ctx context.Context, topic string, highest map[int3
 	req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch = b.group(), b.group(), id, epoch
 	req.MemberID, req.Generation = b.consumer.GroupMetadata()
 	rt := kmsg.NewTxnOffsetCommitRequestTopic()
-	rt.Topic = topic
+	rt.Topic, rt.TopicID = topic, *b.topicID.Load()
 	for p, offset := range highest {
 		rp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 		rp.Partition, rp.Offset = p, offset

@@ -35,7 +35,7 @@ func (b *bench) latency(ctx context.Context) error {
 		return err
 	}
 	defer worker.Kill()
-	if _, err := b.follow(ctx, cfg, 1); err != nil {
+	if _, err := b.follow(ctx, cfg, worker, 1); err != nil {
 		return err
 	}
 	took, err := b.paced(ctx, cfg, max(b.requests/8, 2*latencyRate))

@@ -70,7 +70,7 @@ func (b *bench) loadCosts(ctx context.Context, n int) (app.Config, error) {
 	if err != nil {
 		return seed, err
 	}
-	if _, err := b.follow(ctx, seed, 1000); err != nil {
+	if _, err := b.follow(ctx, seed, worker, 1000); err != nil {
 		return seed, err
 	}
 	if err := worker.Stop(time.Minute); err != nil {

@@ -71,7 +71,7 @@ func (b *bench) measureSizes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := b.follow(ctx, cfg, n); err != nil {
+	if _, err := b.follow(ctx, cfg, p, n); err != nil {
 		return err
 	}
 	if err := p.Stop(time.Minute); err != nil {
@@ -186,7 +186,7 @@ func (b *bench) drain(ctx context.Context, name string, start starter, inFlight 
 		return 0, 0, err
 	}
 	defer p.Kill()
-	perSecond, err = b.follow(ctx, cfg, b.requests)
+	perSecond, err = b.follow(ctx, cfg, p, b.requests)
 	if err != nil {
 		return 0, 0, fmt.Errorf("%w\n%s", err, p.Tail())
 	}
@@ -198,7 +198,7 @@ func (b *bench) drain(ctx context.Context, name string, start starter, inFlight 
 
 // follow waits until n requests are committed and returns how many there were a
 // second between the first tenth and the end.
-func (b *bench) follow(ctx context.Context, cfg app.Config, n int) (float64, error) {
+func (b *bench) follow(ctx context.Context, cfg app.Config, p *integration.Process, n int) (float64, error) {
 	cl, err := cfg.Client().NewClient(nil, nil)
 	if err != nil {
 		return 0, err
@@ -208,7 +208,7 @@ func (b *bench) follow(ctx context.Context, cfg app.Config, n int) (float64, err
 	topic, group := cfg.RequestTopic("standard"), cfg.Kafka.Prefix+"worker.standard"
 	var from time.Time
 	var at int64
-	limit := time.NewTimer(3 * time.Minute)
+	limit := time.NewTimer(time.Minute)
 	defer limit.Stop()
 	for {
 		offsets, err := adm.FetchOffsets(ctx, group)
@@ -221,6 +221,9 @@ func (b *bench) follow(ctx context.Context, cfg app.Config, n int) (float64, err
 				done += max(o.At, 0)
 			}
 		})
+		if p.Gone() {
+			return 0, fmt.Errorf("%s ended after %d of %d requests", p.Name, done, n)
+		}
 		if from.IsZero() && done >= int64(n)/10 {
 			from, at = now, done
 		}
@@ -230,7 +233,7 @@ func (b *bench) follow(ctx context.Context, cfg app.Config, n int) (float64, err
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-limit.C:
-			return 0, fmt.Errorf("%d of %d requests were committed in three minutes", done, n)
+			return 0, fmt.Errorf("%d of %d requests were committed in a minute", done, n)
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		}

@@ -1,7 +1,9 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/sira-ai/sira/pipeline"
@@ -143,6 +145,9 @@ func (t *tracker) take(limit int) *cut {
 	}
 	batch := t.pending
 	if len(batch) > limit {
+		// The lowest first: they shorten the map. Of the highest alone it might be
+		// that none fits, and then nothing would be committed any more.
+		slices.SortFunc(batch, func(a, b *completion) int { return cmp.Compare(a.offset, b.offset) })
 		batch = batch[:limit]
 	}
 	all := batch

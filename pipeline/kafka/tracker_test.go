@@ -197,7 +197,7 @@ func TestGivenBackCompletionsAreTakenAgainInOrder(t *testing.T) {
 	t.Parallel()
 	tr := reading(t, 0, 4)
 	finish(tr, 2, 0)
-	c := tr.take(1)
+	c := tr.take(2)
 	finish(tr, 3)
 	tr.giveBack(c)
 	var order []int64
