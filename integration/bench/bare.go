@@ -47,6 +47,7 @@ type bare struct {
 	producer *kgo.Client
 	http     *http.Client
 	outputs  [4][]byte
+	highest  map[int32]int64          // finished offset of each partition, plus one
 	topicID  atomic.Pointer[[16]byte] // brokers want it with offsets
 	todo     chan *kgo.Record
 	done     chan *kgo.Record
@@ -55,7 +56,7 @@ type bare struct {
 func runBare(text string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	b := &bare{}
+	b := &bare{highest: map[int32]int64{}}
 	if err := json.Unmarshal([]byte(text), &b.job); err != nil {
 		return fmt.Errorf("reading job: %w", err)
 	}
@@ -176,9 +177,8 @@ func (b *bare) transact(ctx context.Context, batch []*kgo.Record) error {
 		return err
 	}
 	first := kgo.AbortingFirstErrPromise(b.producer)
-	highest := map[int32]int64{}
 	for _, r := range batch {
-		highest[r.Partition] = max(highest[r.Partition], r.Offset+1)
+		b.highest[r.Partition] = max(b.highest[r.Partition], r.Offset+1)
 		for i, topic := range outputTopics {
 			b.producer.Produce(ctx, &kgo.Record{Topic: b.job.Prefix + topic, Key: r.Key, Value: b.outputs[i]}, first.Promise())
 		}
@@ -186,13 +186,13 @@ func (b *bare) transact(ctx context.Context, batch []*kgo.Record) error {
 	if err := errors.Join(b.producer.Flush(ctx), first.Err()); err != nil {
 		return err
 	}
-	if err := b.commitOffsets(ctx, batch[0].Topic, highest); err != nil {
+	if err := b.commitOffsets(ctx, batch[0].Topic); err != nil {
 		return err
 	}
 	return b.producer.EndTransaction(ctx, kgo.TryCommit)
 }
 
-func (b *bare) commitOffsets(ctx context.Context, topic string, highest map[int32]int64) error {
+func (b *bare) commitOffsets(ctx context.Context, topic string) error {
 	id, epoch, err := b.producer.ProducerID(ctx)
 	if err != nil {
 		return err
@@ -207,7 +207,7 @@ func (b *bare) commitOffsets(ctx context.Context, topic string, highest map[int3
 	req.MemberID, req.Generation = b.consumer.GroupMetadata()
 	rt := kmsg.NewTxnOffsetCommitRequestTopic()
 	rt.Topic, rt.TopicID = topic, *b.topicID.Load()
-	for p, offset := range highest {
+	for p, offset := range b.highest {
 		rp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 		rp.Partition, rp.Offset = p, offset
 		rt.Partitions = append(rt.Partitions, rp)

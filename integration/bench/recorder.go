@@ -100,17 +100,21 @@ func (b *bench) loadCosts(ctx context.Context, n int) (app.Config, error) {
 	return cfg, errors.Join(cl.Flush(ctx), first.Err())
 }
 
-// recorded waits until the table holds n rows and returns how many came a second
-// after the first.
+// recorded waits until the table holds n rows and returns how many there were a
+// second between the first batches and the end.
 func recorded(ctx context.Context, conn driver.Conn, n int) (float64, error) {
-	began := time.Now()
-	for deadline := began.Add(2 * time.Minute); time.Now().Before(deadline); {
+	var from time.Time
+	var at uint64
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
 		var rows uint64
 		if err := conn.QueryRow(ctx, "SELECT count() FROM costs").Scan(&rows); err != nil {
 			return 0, fmt.Errorf("counting: %w", err)
 		}
+		if from.IsZero() && rows > 0 {
+			from, at = time.Now(), rows
+		}
 		if rows >= uint64(n) {
-			return float64(n) / time.Since(began).Seconds(), nil
+			return quotient(float64(rows-at), time.Since(from).Seconds()), nil
 		}
 		if err := wait(ctx, 10*time.Millisecond); err != nil {
 			return 0, err

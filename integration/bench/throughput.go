@@ -139,7 +139,9 @@ func (b *bench) startWorker(ctx context.Context, name string, inFlight int) (*in
 
 // keepProfile fetches three seconds of the worker's CPU profile.
 func (b *bench) keepProfile(ctx context.Context, addr string) {
-	time.Sleep(4 * time.Second) // past start and the first requests
+	if err := wait(ctx, 1500*time.Millisecond); err != nil { // past start and the first requests
+		return
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/debug/pprof/profile?seconds=3", nil)
 	if err != nil {
 		return

@@ -79,6 +79,7 @@ func (s *session) commit() (more bool) {
 	case err == nil:
 		for _, c := range cuts {
 			c.tracker.commit(c)
+			s.resume(c.tracker)
 		}
 		return true
 	case errors.Is(err, errUnknownOutcome):

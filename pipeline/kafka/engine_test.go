@@ -195,6 +195,20 @@ func TestEveryRequestHasOneResultAndOneCost(t *testing.T) {
 	}
 }
 
+// A partition was paused when its window was full, and looked at again when a
+// request finished. Requests leave the window only with their commit, so when the
+// last ones finished together the partition was never read again.
+func TestPartitionIsReadAgainAfterItsWindowWasFull(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	r.send(0, 2000)
+	stop := r.worker("w1", nil, jitter(2*time.Millisecond), func(c *EngineConfig) {
+		c.Window, c.Concurrency, c.FlushInterval = 50, 20, 50*time.Millisecond
+	})
+	defer stop()
+	r.exactlyOnce(2000)
+}
+
 // A straggler at the head of a partition must hold back neither other calls nor
 // their commits.
 func TestNoRequestWaitsBehindAnother(t *testing.T) {

@@ -369,21 +369,26 @@ func (s *session) settle(it *item, outputs []pipeline.Record) {
 	}
 	t.wakeIdle()
 	next := t.unchain(it)
-	resume := t.paused && !t.closing && t.incomplete() < s.engine.cfg.Window*3/4
-	if resume {
-		t.paused = false
-	}
 	t.mu.Unlock()
 	s.let(it)
 	if next != nil {
 		s.dispatch(next, time.Now())
 	}
-	if resume {
-		s.consumer.ResumeFetchPartitions(map[string][]int32{t.topic: {t.partition}})
+	s.markDirty()
+}
+
+// resume lets a partition be read again once a quarter of its window is free. A
+// finished request leaves the window only with its commit, so this is where to
+// look.
+func (s *session) resume(t *tracker) {
+	t.mu.Lock()
+	free := t.paused && !t.closing && t.incomplete() < s.engine.cfg.Window*3/4
+	if free {
+		t.paused = false
 	}
-	select {
-	case s.dirty <- struct{}{}:
-	default:
+	t.mu.Unlock()
+	if free {
+		s.consumer.ResumeFetchPartitions(map[string][]int32{t.topic: {t.partition}})
 	}
 }
 
