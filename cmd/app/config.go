@@ -2,7 +2,9 @@ package app
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/sira-ai/sira/handlers/balance"
@@ -124,16 +126,25 @@ type ProviderConfig struct {
 	Region    string           `json:"region,omitempty"`
 	Balance   string           `json:"balance,omitempty"` // a kind; least_load
 	Endpoints []EndpointConfig `json:"endpoints,omitempty"`
-	Settings  map[string]any   `json:",inline" yaml:",inline"`
+	Settings  Settings         `json:",inline" yaml:",inline"`
 }
 
 // EndpointConfig is one address or credential of a provider.
 type EndpointConfig struct {
-	ID       string         `json:"id"`
-	Region   string         `json:"region,omitempty"`
-	Key      string         `json:"key,omitempty"` // name of the credential; endpoints of one key rest together
-	Weight   int            `json:"weight,omitempty"`
-	Settings map[string]any `json:",inline" yaml:",inline"`
+	ID       string   `json:"id"`
+	Region   string   `json:"region,omitempty"`
+	Key      string   `json:"key,omitempty"` // name of the credential; endpoints of one key rest together
+	Weight   int      `json:"weight,omitempty"`
+	Settings Settings `json:",inline" yaml:",inline"`
+}
+
+// Settings are the keys that only the kind knows. Some hold credentials, and which
+// ones is not known here: fmt shows the names only.
+type Settings map[string]any
+
+// Format writes the keys in order, without values, for every verb.
+func (s Settings) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprint(f, slices.Sorted(maps.Keys(s)))
 }
 
 // PricesConfig says what is paid.

@@ -2,6 +2,7 @@ package app
 
 import (
 	"crypto/sha256"
+	"encoding"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -97,7 +98,7 @@ type document struct {
 func (d *document) read(b []byte, cfg *Config) {
 	f, err := parser.ParseBytes(b, 0)
 	if err != nil {
-		d.decodeFault("", err)
+		d.decodeFault(nil, "", err)
 		return
 	}
 	if len(f.Docs) == 0 || f.Docs[0].Body == nil {
@@ -108,46 +109,79 @@ func (d *document) read(b []byte, cfg *Config) {
 	}
 	d.root = f.Docs[0].Body
 	ast.Walk(&expander{d}, d.root)
-	fields, ok := entries(d.root)
-	if !ok {
+	if _, ok := entries(d.root); !ok {
 		d.at(d.root, "", "the document must be a mapping, such as kafka: {…}")
 		return
 	}
-	t := reflect.TypeFor[Config]()
-	d.unknownKeys(d.root, t, "")
-	v := reflect.ValueOf(cfg).Elem()
-	for _, e := range fields {
-		field, ok := fieldByName(t, e.Key.String())
-		if !ok {
-			continue
-		}
-		target := v.FieldByIndex(field.Index)
-		if list, isList := e.Value.(*ast.SequenceNode); isList && field.Type.Kind() == reflect.Slice {
-			out := reflect.MakeSlice(field.Type, 0, len(list.Values))
-			for i, item := range list.Values {
-				one := reflect.New(field.Type.Elem())
-				d.decode(item, one.Interface(), fmt.Sprintf("%s[%d]", e.Key.String(), i))
-				out = reflect.Append(out, one.Elem())
-			}
-			target.Set(out)
-			continue
-		}
-		d.decode(e.Value, target.Addr().Interface(), e.Key.String())
-	}
+	d.unknownKeys(d.root, reflect.TypeFor[Config](), "")
+	d.decode(d.root, reflect.ValueOf(cfg).Elem(), "")
 }
 
-func (d *document) decode(n ast.Node, v any, path string) {
+// decode reads n into v. It goes down to the scalars by itself, so that one wrong
+// value does not hide the next and each is reported with its own place.
+func (d *document) decode(n ast.Node, v reflect.Value, path string) {
 	if _, null := n.(*ast.NullNode); null {
 		return
 	}
-	if err := yaml.NodeToValue(n, v); err != nil {
-		d.decodeFault(path, err)
+	if v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.Struct {
+		if v.IsNil() {
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		v = v.Elem()
+	}
+	if fields, ok := entries(n); ok && v.Kind() == reflect.Struct && !decodesItself(v.Type()) {
+		for _, e := range fields {
+			d.decodeField(e, v, join(path, e.Key.String()))
+		}
+		return
+	}
+	if list, ok := n.(*ast.SequenceNode); ok && v.Kind() == reflect.Slice && !decodesItself(v.Type()) {
+		out := reflect.MakeSlice(v.Type(), len(list.Values), len(list.Values))
+		for i, item := range list.Values {
+			d.decode(item, out.Index(i), fmt.Sprintf("%s[%d]", path, i))
+		}
+		v.Set(out)
+		return
+	}
+	if err := yaml.NodeToValue(n, v.Addr().Interface()); err != nil {
+		d.decodeFault(n, path, err)
 	}
 }
 
-// decodeFault adds the decoder's complaint with its place.
-func (d *document) decodeFault(path string, err error) {
+// decodeField reads one pair of a mapping into the field of that name or, where v
+// takes other keys too, into its map of the rest.
+func (d *document) decodeField(e *ast.MappingValueNode, v reflect.Value, path string) {
+	key := e.Key.String()
+	if f, ok := fieldByName(v.Type(), key); ok {
+		d.decode(e.Value, v.FieldByIndex(f.Index), path)
+		return
+	}
+	for f := range fieldsOf(v.Type()) {
+		if _, inline := keyOf(f); !inline || f.Type.Kind() != reflect.Map {
+			continue
+		}
+		rest := v.FieldByIndex(f.Index)
+		if rest.IsNil() {
+			rest.Set(reflect.MakeMap(f.Type))
+		}
+		one := reflect.New(f.Type.Elem()).Elem()
+		d.decode(e.Value, one, path)
+		rest.SetMapIndex(reflect.ValueOf(key), one)
+	}
+}
+
+func decodesItself(t reflect.Type) bool {
+	p := reflect.PointerTo(t)
+	return p.Implements(reflect.TypeFor[json.Unmarshaler]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) || p.Implements(reflect.TypeFor[yaml.BytesUnmarshaler]()) || p.Implements(reflect.TypeFor[yaml.InterfaceUnmarshaler]())
+}
+
+// decodeFault adds the decoder's complaint with its place: the decoder's own, else
+// that of n, which may be nil.
+func (d *document) decodeFault(n ast.Node, path string, err error) {
 	f := &Fault{File: d.file, Path: path, Message: err.Error()}
+	if n != nil && n.GetToken() != nil {
+		f.Line, f.Column = n.GetToken().Position.Line, n.GetToken().Position.Column
+	}
 	if at, ok := errors.AsType[yaml.Error](err); ok {
 		f.Message = at.GetMessage()
 		if t := at.GetToken(); t != nil {
@@ -278,6 +312,7 @@ func fieldByName(t reflect.Type, key string) (reflect.StructField, bool) {
 		name, inline := keyOf(f)
 		if inline && f.Type.Kind() == reflect.Struct {
 			if in, ok := fieldByName(f.Type, key); ok {
+				in.Index = append(slices.Clone(f.Index), in.Index...)
 				return in, true
 			}
 		}
@@ -369,6 +404,7 @@ func (d *document) validate(cfg *Config) {
 		}
 		d.path(path, err.Error())
 	}
+	d.notNegative(cfg)
 	if !cfg.UsesEmbeddedKafka() {
 		check("kafka", cfg.Kafka.Validate())
 	}
@@ -388,6 +424,35 @@ func (d *document) validate(cfg *Config) {
 	d.providers(cfg)
 	for i, w := range cfg.Webhooks {
 		check(fmt.Sprintf("webhooks[%d]", i), cfg.webhook(w).Validate())
+	}
+}
+
+// notNegative checks the numbers that mean an amount.
+func (d *document) notNegative(cfg *Config) {
+	w := &cfg.Worker
+	for _, n := range []struct {
+		path  string
+		value int64
+	}{
+		{"worker.concurrency", int64(w.Concurrency)}, {"worker.window", int64(w.Window)}, {"worker.max_bytes", w.MaxBytes},
+		{"worker.flush_interval", int64(w.FlushInterval)}, {"worker.max_request_bytes", int64(w.MaxRequestBytes)},
+		{"worker.revoke_drain", int64(w.RevokeDrain)}, {"worker.drain", int64(w.Drain)}, {"worker.session_timeout", int64(w.SessionTimeout)},
+		{"kafka.retention", int64(cfg.Kafka.Retention)}, {"kafka.min_insync_replicas", int64(cfg.Kafka.MinInsync)},
+		{"clickhouse.max_rows", int64(cfg.ClickHouse.MaxRows)}, {"clickhouse.max_wait", int64(cfg.ClickHouse.MaxWait)},
+	} {
+		if n.value < 0 {
+			d.path(n.path, "can't be negative; leave it out for the default")
+		}
+	}
+	for i, delay := range cfg.Kafka.Retry {
+		if delay <= 0 {
+			d.path(fmt.Sprintf("kafka.retry[%d]", i), "must be above zero, such as 30s; write retry: [] for no further rounds")
+		}
+	}
+	for i, l := range cfg.Kafka.Lanes {
+		if l.MaxAge < 0 {
+			d.path(fmt.Sprintf("kafka.lanes[%d].max_age", i), "can't be negative; leave it out for the default")
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/signal"
 	"strings"
 	"sync"
@@ -29,13 +30,18 @@ type bareJob struct {
 	Provider string // address to post to
 	InFlight int
 	Flush    time.Duration // between transactions
-	Sizes    [4]int        // of the four output records, see outputTopics
+	Samples  string        // file of what Sira wrote to the output topics, as JSON
 }
 
 func (j *bareJob) text() (string, error) {
 	b, err := json.Marshal(j)
 	return string(b), err
 }
+
+// samples are values of the four output topics, see outputTopics. The loop writes
+// them over and over, so that its records are as long and compress as well as
+// Sira's.
+type samples [4][][]byte
 
 // bare is what someone writes who needs no gateway: read a request, post it,
 // write four records and the offset in one transaction. It neither decodes nor
@@ -46,7 +52,7 @@ type bare struct {
 	consumer *kgo.Client
 	producer *kgo.Client
 	http     *http.Client
-	outputs  [4][]byte
+	outputs  samples
 	highest  map[int32]int64          // finished offset of each partition, plus one
 	topicID  atomic.Pointer[[16]byte] // brokers want it with offsets
 	todo     chan *kgo.Record
@@ -60,13 +66,16 @@ func runBare(text string) error {
 	if err := json.Unmarshal([]byte(text), &b.job); err != nil {
 		return fmt.Errorf("reading job: %w", err)
 	}
-	for i, n := range b.job.Sizes {
-		b.outputs[i] = []byte(strings.Repeat("x", n))
+	file, err := os.ReadFile(b.job.Samples)
+	if err != nil {
+		return fmt.Errorf("reading samples: %w", err)
+	}
+	if err := json.Unmarshal(file, &b.outputs); err != nil {
+		return fmt.Errorf("reading samples: %w", err)
 	}
 	n := b.job.InFlight
 	b.todo, b.done = make(chan *kgo.Record, n), make(chan *kgo.Record, 4*n)
 	b.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: n, DisableCompression: true}}
-	var err error
 	b.consumer, err = kgo.NewClient(kgo.SeedBrokers(b.job.Brokers...), kgo.ConsumerGroup(b.group()), kgo.ConsumeTopics(b.job.Prefix+"requests.standard"),
 		kgo.DisableAutoCommit(), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxBytes(8<<20), kgo.FetchMaxPartitionBytes(1<<20), kgo.FetchMaxWait(500*time.Millisecond))
@@ -180,7 +189,7 @@ func (b *bare) transact(ctx context.Context, batch []*kgo.Record) error {
 	for _, r := range batch {
 		b.highest[r.Partition] = max(b.highest[r.Partition], r.Offset+1)
 		for i, topic := range outputTopics {
-			b.producer.Produce(ctx, &kgo.Record{Topic: b.job.Prefix + topic, Key: r.Key, Value: b.outputs[i]}, first.Promise())
+			b.producer.Produce(ctx, &kgo.Record{Topic: b.job.Prefix + topic, Key: r.Key, Value: b.outputs[i][int(r.Offset)%len(b.outputs[i])]}, first.Promise())
 		}
 	}
 	if err := errors.Join(b.producer.Flush(ctx), first.Err()); err != nil {

@@ -54,7 +54,7 @@ type bench struct {
 	rounds   int
 	inFlight int
 	profile  string // where to keep the worker's CPU profile
-	sizes    [4]int // of the outputs of one request, as Sira writes them
+	samples  string // file of what Sira wrote, for the bare loop
 	out      figures
 }
 

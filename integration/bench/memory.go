@@ -15,12 +15,12 @@ import (
 // memory compares what worker and bare loop hold while thousands of slow calls
 // are in flight.
 func (b *bench) memory(ctx context.Context) error {
+	if err := b.keepSamples(ctx); err != nil {
+		return err
+	}
 	slow := simulate.Behaviour{Tokens: simulate.Tokens{Min: 32, Max: 32}, Latency: simulate.Latency{Kind: "fixed", Value: simulate.Duration(20 * time.Second)}}
 	if err := integration.SetSimulator(ctx, b.cfg, slow); err != nil {
 		return err
-	}
-	if b.sizes == [4]int{} {
-		b.sizes = [4]int{1200, 500, 400, 300}
 	}
 	var err error
 	if b.out.BareRSS, err = b.hold(ctx, "slow-bare", b.startBare); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,7 +23,7 @@ import (
 // concurrency is that of worker and loop.
 const concurrency = 256
 
-// outputTopics are the four records of one request, in the order of bench.sizes.
+// outputTopics are the four records of one request, in the order of samples.
 var outputTopics = [4]string{app.TopicResults, app.TopicCosts, app.TopicAttempts, app.TopicAudit}
 
 // throughput measures how many requests a second worker and bare loop handle
@@ -31,7 +32,7 @@ func (b *bench) throughput(ctx context.Context) error {
 	if err := b.instant(ctx); err != nil {
 		return err
 	}
-	if err := b.measureSizes(ctx); err != nil {
+	if err := b.keepSamples(ctx); err != nil {
 		return err
 	}
 	var ratios, bare, sira, bareCPU, siraCPU []float64
@@ -59,9 +60,15 @@ func (b *bench) instant(ctx context.Context) error {
 	return integration.SetSimulator(ctx, b.cfg, simulate.Behaviour{Tokens: simulate.Tokens{Min: 32, Max: 32}})
 }
 
-// measureSizes lets Sira answer some requests, which warms everything up, and
-// notes how long its outputs are.
-func (b *bench) measureSizes(ctx context.Context) error {
+// keepSamples lets Sira answer some requests, which warms everything up, and
+// keeps what it wrote for the bare loop.
+func (b *bench) keepSamples(ctx context.Context) error {
+	if b.samples != "" {
+		return nil
+	}
+	if err := b.instant(ctx); err != nil {
+		return err
+	}
 	n := max(b.requests/6, 1000)
 	cfg, err := b.load(ctx, "warm", n)
 	if err != nil {
@@ -77,11 +84,15 @@ func (b *bench) measureSizes(ctx context.Context) error {
 	if err := p.Stop(time.Minute); err != nil {
 		return err
 	}
+	var kept samples
+	var sizes [4]int
 	for i, topic := range outputTopics {
-		var bytes, records int
+		records := 0
 		err := integration.EachCommitted(ctx, cfg.Client(), cfg.Topic(topic), func(r *kgo.Record) error {
-			records++
-			bytes += len(r.Value)
+			if records++; records <= 1000 {
+				kept[i] = append(kept[i], r.Value)
+			}
+			sizes[i] += len(r.Value)
 			return nil
 		})
 		if err != nil {
@@ -90,10 +101,15 @@ func (b *bench) measureSizes(ctx context.Context) error {
 		if records != n {
 			return fmt.Errorf("%d requests made %d records on %s", n, records, topic)
 		}
-		b.sizes[i] = bytes / records
+		sizes[i] /= records
 	}
-	say("warm; a request's result, cost, attempt and audit are %v bytes", b.sizes)
-	return nil
+	say("warm; a request's result, cost, attempt and audit are %v bytes", sizes)
+	text, err := json.Marshal(kept)
+	if err != nil {
+		return fmt.Errorf("keeping samples: %w", err)
+	}
+	b.samples = filepath.Join(b.Dir, "samples.json")
+	return os.WriteFile(b.samples, text, 0o600)
 }
 
 // own is the document of a process that works on topics of its own.
@@ -166,7 +182,7 @@ func (b *bench) keepProfile(ctx context.Context, addr string) {
 func (b *bench) startBare(_ context.Context, name string, inFlight int) (*integration.Process, error) {
 	job := bareJob{
 		Brokers: []string{b.cfg.Kafka.Embedded.Addr}, Prefix: name + ".", Provider: "http://" + b.cfg.Simulator.Listen + "/llm/openai/v1/chat/completions",
-		InFlight: inFlight, Flush: b.cfg.Worker.FlushInterval, Sizes: b.sizes,
+		InFlight: inFlight, Flush: b.cfg.Worker.FlushInterval, Samples: b.samples,
 	}
 	text, err := job.text()
 	if err != nil {
