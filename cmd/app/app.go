@@ -121,7 +121,8 @@ func (a *App) Run(ctx context.Context, ready func()) error {
 		}
 		select {
 		case <-ctx.Done():
-		case <-g.failed: // stop returns it
+		case failed := <-g.failed: // stop returns it too
+			a.log.Error("stopping, since a role failed", zap.Error(failed))
 		}
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

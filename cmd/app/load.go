@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding"
 	"encoding/hex"
@@ -13,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -143,7 +145,7 @@ func (d *document) decode(n ast.Node, v reflect.Value, path string) {
 		v.Set(out)
 		return
 	}
-	if err := yaml.NodeToValue(n, v.Addr().Interface()); err != nil {
+	if err := yaml.NodeToValue(n, v.Addr().Interface(), rawSettings); err != nil {
 		d.decodeFault(n, path, err)
 	}
 }
@@ -175,6 +177,14 @@ func decodesItself(t reflect.Type) bool {
 	return p.Implements(reflect.TypeFor[json.Unmarshaler]()) || p.Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) || p.Implements(reflect.TypeFor[yaml.BytesUnmarshaler]()) || p.Implements(reflect.TypeFor[yaml.InterfaceUnmarshaler]())
 }
 
+// rawSettings keeps a component's settings as JSON for the catalog, which reads
+// them strictly.
+var rawSettings = yaml.CustomUnmarshaler(func(dst *json.RawMessage, b []byte) error {
+	text, err := yaml.YAMLToJSON(b)
+	*dst = bytes.TrimSpace(text)
+	return err
+})
+
 // decodeFault adds the decoder's complaint with its place: the decoder's own, else
 // that of n, which may be nil.
 func (d *document) decodeFault(n ast.Node, path string, err error) {
@@ -184,6 +194,9 @@ func (d *document) decodeFault(n ast.Node, path string, err error) {
 	}
 	if at, ok := errors.AsType[yaml.Error](err); ok {
 		f.Message = at.GetMessage()
+		if wrong, ok := errors.AsType[*yaml.TypeError](err); ok && wrong.DstType == reflect.TypeFor[time.Duration]() {
+			f.Message = "no duration; write one with its unit, such as 500ms, 30s or 2h"
+		}
 		if t := at.GetToken(); t != nil {
 			f.Line, f.Column = t.Position.Line, t.Position.Column
 		}

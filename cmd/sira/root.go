@@ -56,7 +56,40 @@ providers.`,
 	f.BoolVar(&c.json, "json", false, "print JSON, one value a line")
 	root.AddCommand(c.upCommand(), c.runCommand(), c.demoCommand(), c.enqueueCommand(), c.resultsCommand(), c.sqlCommand(), c.checkCommand(),
 		c.topicsCommand(), c.deadCommand(), c.auditCommand(), c.versionCommand())
+	strict(root)
 	return root
+}
+
+// strict makes wrong arguments and unknown commands of the whole tree mistakes of
+// the caller. A command that only groups others shows its help.
+func strict(cmd *cobra.Command) {
+	args := cmd.Args
+	if cmd.HasSubCommands() {
+		args = knownCommand
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	}
+	cmd.Args = func(cmd *cobra.Command, given []string) error {
+		if args == nil {
+			return nil
+		}
+		if err := args(cmd, given); err != nil {
+			return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+		}
+		return nil
+	}
+	for _, sub := range cmd.Commands() {
+		strict(sub)
+	}
+}
+
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("there is no command %q; did you mean %s?", args[0], strings.Join(near, " or "))
+	}
+	return fmt.Errorf("there is no command %q", args[0])
 }
 
 // config reads the configuration.
@@ -129,6 +162,7 @@ func printJSON(w io.Writer, v any) error {
 func (c *cli) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Example: "  sira version\n  sira version --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()
 			if c.json {

@@ -68,6 +68,7 @@ func fetch(ctx context.Context, conn driver.Conn, sql string) ([]string, [][]any
 		return nil, nil, fmt.Errorf("asking clickhouse: %w", err)
 	}
 	defer rows.Close()
+	names := rows.Columns()
 	var out [][]any
 	for rows.Next() {
 		targets := make([]any, len(rows.ColumnTypes()))
@@ -86,11 +87,15 @@ func fetch(ctx context.Context, conn driver.Conn, sql string) ([]string, [][]any
 	if err := rows.Err(); err != nil && !errors.Is(err, io.EOF) {
 		return nil, nil, fmt.Errorf("reading rows: %w", err)
 	}
-	return rows.Columns(), out, nil
+	return names, out, nil
 }
 
 // printTable aligns numbers to the right and text to the left.
 func printTable(w io.Writer, names []string, rows [][]any) error {
+	if len(names) == 0 {
+		_, err := fmt.Fprintln(w, "no rows")
+		return err
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, strings.Join(names, "\t"))
 	rule := make([]string, len(names))

@@ -131,11 +131,12 @@ func (e *Engine) Ready() error {
 			errs = append(errs, fmt.Errorf("lane %s: not connected", e.cfg.Lanes[i].Name))
 			continue
 		}
-		if s.consumer == nil {
+		consumer := s.member.Load()
+		if consumer == nil {
 			errs = append(errs, fmt.Errorf("lane %s: connecting", e.cfg.Lanes[i].Name))
 			continue
 		}
-		if member, generation := s.consumer.GroupMetadata(); member == "" || generation < 0 {
+		if member, generation := consumer.GroupMetadata(); member == "" || generation < 0 {
 			errs = append(errs, fmt.Errorf("lane %s: joining its group", e.cfg.Lanes[i].Name))
 		}
 	}

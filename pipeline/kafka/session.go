@@ -29,6 +29,7 @@ type session struct {
 
 	consumer *kgo.Client
 	producer *kgo.Client
+	member   atomic.Pointer[kgo.Client] // consumer, once it is made: for readiness, which asks at any time
 
 	// own is held for reading during a whole transaction and for writing while
 	// partitions are dropped. A member that lost a partition may still have a valid
@@ -120,6 +121,7 @@ func (s *session) open(ctx context.Context) error {
 		s.producer.Close()
 		return err
 	}
+	s.member.Store(s.consumer)
 	return nil
 }
 

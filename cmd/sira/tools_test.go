@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/sira-ai/sira/cmd/app"
+)
+
+// gateway runs an App and returns the path of a document that says where it is.
+func gateway(t *testing.T) string {
+	t.Helper()
+	cfg := app.Defaults()
+	cfg.Instance, cfg.DataDir = "test", t.TempDir()
+	for _, addr := range []*string{&cfg.HTTP.Addr, &cfg.Kafka.Embedded.Addr, &cfg.Registry.Listen, &cfg.Simulator.Listen} {
+		*addr = "127.0.0.1:0"
+	}
+	cfg.Kafka.Partitions = 2
+	a := app.New(cfg, []app.Role{app.RoleKafka, app.RoleRegistry, app.RoleSimulator, app.RoleWorker}, zap.NewNop())
+	ctx, cancel := context.WithCancel(context.Background())
+	up, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- a.Run(ctx, func() { close(up) }) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("stopping: %v", err)
+		}
+	})
+	select {
+	case <-up:
+	case err := <-ended:
+		t.Fatalf("starting: %v", err)
+	case <-time.After(30 * time.Second):
+		t.Fatal("does not start")
+	}
+	e := a.Effective()
+	return document(t, fmt.Sprintf("data_dir: %q\nkafka:\n  partitions: 2\n  embedded: {addr: %q}\nregistry: {listen: %q}\n", e.DataDir, e.Kafka.Embedded.Addr, e.Registry.Listen))
+}
+
+// letter is a line of `sira dead list --json`.
+type letter struct{ ID, Reason, Origin string }
+
+func letters(t *testing.T, file string) []letter {
+	t.Helper()
+	code, out, errs := sira(t, "dead", "list", "--json", "--config", file)
+	if code != exitOK {
+		t.Fatalf("dead list: exit code %d\n%s", code, errs)
+	}
+	var all []letter
+	d := json.NewDecoder(strings.NewReader(out))
+	for d.More() {
+		var l letter
+		if err := d.Decode(&l); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+func TestToolsWorkWithARunningGateway(t *testing.T) {
+	file := gateway(t)
+	must := func(says string, args ...string) string {
+		t.Helper()
+		code, out, errs := sira(t, append(args, "--config", file)...)
+		if code != exitOK || !strings.Contains(out, says) {
+			t.Fatalf("sira %s: exit code %d, want %q in\n%s%s", strings.Join(args, " "), code, says, out, errs)
+		}
+		return out
+	}
+	must("acme", "enqueue", "--id", "r1", "--tenant", "acme", "--wait", "What is a log?")
+	must(`"request_id":"r1"`, "results", "--id", "r1", "--json")
+	must("sira.requests.standard", "topics", "list")
+	must("all topics are there", "topics", "create")
+	if code, _, errs := sira(t, "results", "--id", "nobody", "--config", file); code != exitFailure || !strings.Contains(errs, "nobody") {
+		t.Errorf("results of an unknown id: exit code %d, %s", code, errs)
+	}
+
+	must("unroutable", "enqueue", "--id", "r2", "--model", "gpt-9-ultra", "--wait", "hi")
+	all := letters(t, file)
+	if len(all) != 1 || all[0].Reason != "unroutable" || !strings.HasPrefix(all[0].Origin, "sira.requests.standard/") {
+		t.Fatalf("dead letters %+v, want the one of r2", all)
+	}
+	must("gpt-9-ultra", "dead", "show", all[0].ID)
+	if code, _, errs := sira(t, "dead", "show", "0/999", "--config", file); code != exitUsage || !strings.Contains(errs, "0/999") {
+		t.Errorf("show of no letter: exit code %d, %s", code, errs)
+	}
+	must("redriven "+all[0].ID, "dead", "redrive", all[0].ID)
+	for end := time.Now().Add(30 * time.Second); len(letters(t, file)) < 2; { // its model is still unknown
+		if time.Now().After(end) {
+			t.Fatal("the redriven request was not handled")
+		}
+	}
+	if out := must("", "results", "--json"); strings.Count(out, `"request_id":"r2"`) != 2 {
+		t.Errorf("want a result of the request and one of its redrive:\n%s", out)
+	}
+}
+
+func TestToolsSayThatNoBrokerAnswers(t *testing.T) {
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := document(t, fmt.Sprintf("data_dir: %q\nkafka: {embedded: {addr: %q}}\n", t.TempDir(), port))
+	if testing.Short() {
+		t.Skip("waits for the dial to give up")
+	}
+	ctx := t.Context()
+	_ = ctx
+	code, _, errs := sira(t, "topics", "list", "--config", file)
+	if code != exitFailure || !strings.Contains(errs, port) || !strings.Contains(errs, "sira up") {
+		t.Errorf("exit code %d, %s", code, errs)
+	}
+}
