@@ -30,9 +30,11 @@ func (r *Runner) Run(ctx context.Context) error {
 	hard, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	var (
-		wg    sync.WaitGroup
-		slots = make(chan struct{}, r.Concurrency)
-		err   error
+		wg      sync.WaitGroup
+		slots   = make(chan struct{}, r.Concurrency)
+		work    = make(chan Delivery)
+		workers int
+		err     error
 	)
 	for ctx.Err() == nil {
 		select {
@@ -45,11 +47,26 @@ func (r *Runner) Run(ctx context.Context) error {
 		if err != nil {
 			break
 		}
-		wg.Go(func() {
-			r.handle(hard, d)
-			<-slots
-		})
+		// Goroutines stay and take further jobs: a new one for each job would spend
+		// a good part of its time growing its stack.
+		if workers < r.Concurrency {
+			select {
+			case work <- d:
+				continue
+			default:
+			}
+			workers++
+			wg.Go(func() {
+				for ok := true; ok; d, ok = <-work {
+					r.handle(hard, d)
+					<-slots
+				}
+			})
+			continue
+		}
+		work <- d // a worker is about to be free: it has given back its slot
 	}
+	close(work)
 	if errors.Is(err, io.EOF) || ctx.Err() != nil {
 		err = nil
 	}

@@ -98,7 +98,11 @@ type document struct {
 }
 
 func (d *document) read(b []byte, cfg *Config) {
-	f, err := parser.ParseBytes(b, 0)
+	var f *ast.File
+	err := guard(func() (err error) {
+		f, err = parser.ParseBytes(b, 0)
+		return err
+	})
 	if err != nil {
 		d.decodeFault(nil, "", err)
 		return
@@ -145,9 +149,20 @@ func (d *document) decode(n ast.Node, v reflect.Value, path string) {
 		v.Set(out)
 		return
 	}
-	if err := yaml.NodeToValue(n, v.Addr().Interface(), rawSettings); err != nil {
+	if err := guard(func() error { return yaml.NodeToValue(n, v.Addr().Interface(), rawSettings) }); err != nil {
 		d.decodeFault(n, path, err)
 	}
+}
+
+// guard runs f and makes an error of its panic: the YAML library panics on some
+// tags that do not fit their value.
+func guard(f func() error) (err error) {
+	defer func() {
+		if recover() != nil {
+			err = errors.New("is not readable; write it as plain YAML, without a tag")
+		}
+	}()
+	return f()
 }
 
 // decodeField reads one pair of a mapping into the field of that name or, where v

@@ -14,15 +14,15 @@ import (
 )
 
 // gateway runs an App and returns the path of a document that says where it is.
-func gateway(t *testing.T) string {
+func gateway(t *testing.T, more ...app.Role) string {
 	t.Helper()
 	cfg := app.Defaults()
 	cfg.Instance, cfg.DataDir = "test", t.TempDir()
-	for _, addr := range []*string{&cfg.HTTP.Addr, &cfg.Kafka.Embedded.Addr, &cfg.Registry.Listen, &cfg.Simulator.Listen} {
+	for _, addr := range []*string{&cfg.HTTP.Addr, &cfg.Kafka.Embedded.Addr, &cfg.Registry.Listen, &cfg.ClickHouse.Listen, &cfg.Simulator.Listen} {
 		*addr = "127.0.0.1:0"
 	}
 	cfg.Kafka.Partitions = 2
-	a := app.New(cfg, []app.Role{app.RoleKafka, app.RoleRegistry, app.RoleSimulator, app.RoleWorker}, zap.NewNop())
+	a := app.New(cfg, append([]app.Role{app.RoleKafka, app.RoleRegistry, app.RoleSimulator, app.RoleWorker}, more...), zap.NewNop())
 	ctx, cancel := context.WithCancel(context.Background())
 	up, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- a.Run(ctx, func() { close(up) }) }()
@@ -40,7 +40,8 @@ func gateway(t *testing.T) string {
 		t.Fatal("does not start")
 	}
 	e := a.Effective()
-	return document(t, fmt.Sprintf("data_dir: %q\nkafka:\n  partitions: 2\n  embedded: {addr: %q}\nregistry: {listen: %q}\n", e.DataDir, e.Kafka.Embedded.Addr, e.Registry.Listen))
+	return document(t, fmt.Sprintf("data_dir: %q\nkafka:\n  partitions: 2\n  embedded: {addr: %q}\nregistry: {listen: %q}\nclickhouse: {listen: %q}\n",
+		e.DataDir, e.Kafka.Embedded.Addr, e.Registry.Listen, e.ClickHouse.Listen))
 }
 
 // letter is a line of `sira dead list --json`.
@@ -108,11 +109,6 @@ func TestToolsSayThatNoBrokerAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := document(t, fmt.Sprintf("data_dir: %q\nkafka: {embedded: {addr: %q}}\n", t.TempDir(), port))
-	if testing.Short() {
-		t.Skip("waits for the dial to give up")
-	}
-	ctx := t.Context()
-	_ = ctx
 	code, _, errs := sira(t, "topics", "list", "--config", file)
 	if code != exitFailure || !strings.Contains(errs, port) || !strings.Contains(errs, "sira up") {
 		t.Errorf("exit code %d, %s", code, errs)

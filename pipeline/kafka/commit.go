@@ -16,12 +16,16 @@ import (
 // transaction stays short after a stall.
 const maxBatch = 4000
 
-// commitLoop commits whenever completions wait, and not more often than the flush
-// interval. It ends with a last commit after halt is closed.
+// minFlush is how long completions gather even after a quiet time.
+const minFlush = time.Millisecond
+
+// commitLoop commits whenever completions wait, and not more often than once in a
+// flush interval. It ends with a last commit after halt is closed.
 func (s *session) commitLoop(halt <-chan struct{}) {
 	pause := time.NewTimer(0)
 	<-pause.C
 	defer pause.Stop()
+	var last time.Time // when the last transaction began
 	for {
 		select {
 		case <-s.dirty:
@@ -30,12 +34,16 @@ func (s *session) commitLoop(halt <-chan struct{}) {
 			return
 		}
 		if s.cfg.Guarantee == ExactlyOnce {
-			pause.Reset(s.engine.cfg.FlushInterval)
+			// Counted from the last beginning, not from the first completion: a
+			// completion then waits for one interval at most, not for the end of the
+			// transaction before and an interval after it.
+			pause.Reset(max(minFlush, s.engine.cfg.FlushInterval-time.Since(last)))
 			select {
 			case <-pause.C:
 			case <-halt:
 			}
 		}
+		last = time.Now()
 		if more := s.commit(); more {
 			s.markDirty()
 		}
