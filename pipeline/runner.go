@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -87,13 +88,18 @@ func (r *Runner) handle(hard context.Context, d Delivery) {
 		if ctx.Err() == nil {
 			r.Log.Warn("job given back", zap.Error(err))
 		}
-		d.Release()
+		d.Release(err)
 		return
 	}
 	d.Settle(s)
 }
 
-func (r *Runner) settlement(ctx context.Context, d Delivery) (Settlement, error) {
+func (r *Runner) settlement(ctx context.Context, d Delivery) (s Settlement, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Step: "open or deliver", Value: v, Stack: debug.Stack()}
+		}
+	}()
 	job, err := d.Open(ctx)
 	if err != nil {
 		return Settlement{}, fmt.Errorf("reading job: %w", err)
@@ -101,7 +107,7 @@ func (r *Runner) settlement(ctx context.Context, d Delivery) (Settlement, error)
 	if err := r.Chain.Run(ctx, job); err != nil {
 		return Settlement{}, fmt.Errorf("handling %s: %w", job.Origin.First, err)
 	}
-	s, err := r.Deliverer.Outputs(ctx, job)
+	s, err = r.Deliverer.Outputs(ctx, job)
 	if err != nil {
 		return Settlement{}, fmt.Errorf("encoding outcome of %s: %w", job.Origin.First, err)
 	}

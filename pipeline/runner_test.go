@@ -44,7 +44,7 @@ func (q *queue) Receive(ctx context.Context) (Delivery, error) {
 		Open:    func(context.Context) (*Job, error) { return jobDue(time.Hour), nil },
 		OnLost:  func(f func()) func() bool { return context.AfterFunc(q.lost, f) },
 		Settle:  func(Settlement) { end(&q.settled) },
-		Release: func() { end(&q.released) },
+		Release: func(error) { end(&q.released) },
 	}, nil
 }
 

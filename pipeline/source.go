@@ -45,8 +45,10 @@ type Delivery struct {
 	// Settle does not wait for that and does not block for long.
 	Settle func(Settlement)
 	// Release gives the job back unsettled: it is delivered again, here after a
-	// pause or elsewhere. Exactly one of Settle and Release is called, once.
-	Release func()
+	// pause or elsewhere. A job that is given back again and again because of a
+	// *PanicError comes as a failed job that is dead. Exactly one of Settle and
+	// Release is called, once.
+	Release func(cause error)
 }
 
 // Source yields jobs.

@@ -186,6 +186,9 @@ func (e *Engine) delivery(it *item) pipeline.Delivery {
 	started := time.Now()
 	return pipeline.Delivery{
 		Open: func(ctx context.Context) (*pipeline.Job, error) {
+			if it.panics >= maxPanics {
+				return it.rec.poisoned(it.session.cfg, started), nil
+			}
 			return it.rec.open(ctx, &e.cfg, it.session.cfg, started)
 		},
 		OnLost: func(f func()) func() bool { return context.AfterFunc(it.tracker.life, f) },
@@ -197,12 +200,19 @@ func (e *Engine) delivery(it *item) pipeline.Delivery {
 			e.sched.done(it)
 			it.session.settle(it, outputs)
 		},
-		Release: func() {
+		Release: func(cause error) {
+			if broke := (*pipeline.PanicError)(nil); errors.As(cause, &broke) {
+				it.panics++
+			}
 			e.sched.done(it)
 			it.session.release(it)
 		},
 	}
 }
+
+// maxPanics is how often the gateway may break on a record before it is answered
+// as poison.
+const maxPanics = 3
 
 // enqueue gives an item to the scheduler, unless its partition is being given up.
 func (e *Engine) enqueue(it *item) {

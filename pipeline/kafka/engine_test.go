@@ -371,6 +371,25 @@ func TestRecordThatIsNoRequestIsAnswered(t *testing.T) {
 	}
 }
 
+// A record that breaks the gateway itself must neither end the process nor be
+// tried for ever.
+func TestRecordThatBreaksTheGatewayIsAnsweredAsPoison(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	if err := r.client.ProduceSync(t.Context(), &kgo.Record{Topic: "requests", Key: []byte("bad"), Value: []byte{0, 0, 0, 0, 1, 9}}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	r.send(0, 5)
+	stop := r.worker("w1", nil, jitter(time.Millisecond), func(c *EngineConfig) {
+		c.Decode = func(context.Context, []byte, *schemas.Request) error { panic("a bug") }
+	})
+	defer stop()
+	values, _ := r.collect("results", 6)
+	if got := values["bad"]; len(got) != 1 || got[0] != "internal requests/0/0" {
+		t.Errorf("results of the record: %q", got)
+	}
+}
+
 func TestAtLeastOnceLaneLosesNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2)

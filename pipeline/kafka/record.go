@@ -112,22 +112,7 @@ func isJSON(value []byte) bool { return len(value) == 0 || value[0] != 0 }
 // open makes a job of the record. What is no request becomes a job that has
 // failed already, so that it is answered, billed and audited like any other.
 func (r *record) open(ctx context.Context, cfg *EngineConfig, lane *LaneConfig, started time.Time) (*pipeline.Job, error) {
-	job := &pipeline.Job{Created: r.timestamp, Started: started, Emit: func(schemas.Chunk) {}}
-	job.Origin = pipeline.Origin{
-		Topic: r.topic, Partition: r.partition, Offset: r.offset, Lane: lane.Name, Key: r.key,
-		First: r.place(), Traceparent: r.header(schemas.HeaderTraceparent), JSON: isJSON(r.value),
-		Record: pipeline.Record{Topic: r.topic, Key: r.key, Value: r.value, Headers: r.headers},
-	}
-	if lane.Retry { // only the gateway itself writes there, so these may be believed
-		job.Origin.Round = int(r.number(schemas.HeaderAttempt))
-		if first := r.header(schemas.HeaderOrigin); first != "" {
-			job.Origin.First = first
-		}
-		job.Origin.Lane = r.header(schemas.HeaderLane)
-		if ms := r.number(headerCreated); ms > 0 {
-			job.Created = time.UnixMilli(ms)
-		}
-	}
+	job := r.job(lane, started)
 	value, err := r.payload(ctx, cfg)
 	if errors.Is(err, ErrNotNow) {
 		return nil, err
@@ -155,6 +140,41 @@ func (r *record) open(ctx context.Context, cfg *EngineConfig, lane *LaneConfig, 
 	job.Deadline = r.deadline(req, lane)
 	r.history(job)
 	return job, nil
+}
+
+// job is the record as a job whose request was not read yet.
+func (r *record) job(lane *LaneConfig, started time.Time) *pipeline.Job {
+	job := &pipeline.Job{Created: r.timestamp, Started: started, Emit: func(schemas.Chunk) {}}
+	job.Origin = pipeline.Origin{
+		Topic: r.topic, Partition: r.partition, Offset: r.offset, Lane: lane.Name, Key: r.key,
+		First: r.place(), Traceparent: r.header(schemas.HeaderTraceparent), JSON: isJSON(r.value),
+		Record: pipeline.Record{Topic: r.topic, Key: r.key, Value: r.value, Headers: r.headers},
+	}
+	if lane.Retry { // only the gateway itself writes there, so these may be believed
+		job.Origin.Round = int(r.number(schemas.HeaderAttempt))
+		if first := r.header(schemas.HeaderOrigin); first != "" {
+			job.Origin.First = first
+		}
+		job.Origin.Lane = r.header(schemas.HeaderLane)
+		if ms := r.number(headerCreated); ms > 0 {
+			job.Created = time.UnixMilli(ms)
+		}
+	}
+	return job
+}
+
+// poisoned is the job of a record that the gateway broke on again and again: it
+// is answered without being read, and kept for people.
+func (r *record) poisoned(lane *LaneConfig, started time.Time) *pipeline.Job {
+	job := r.job(lane, started)
+	job.Request = &schemas.Request{}
+	job.Outgoing = job.Request
+	r.complete(job)
+	job.Failure = schemas.Fail(schemas.Internal, "the gateway could not handle the request", nil)
+	job.Dead = &pipeline.Dead{Reason: schemas.DeadPoison, Detail: "handling it failed in the gateway itself"}
+	job.Deadline = r.deadline(job.Request, lane)
+	r.history(job)
+	return job
 }
 
 var (

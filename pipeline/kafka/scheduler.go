@@ -15,6 +15,7 @@ type item struct {
 	key     string // ordering key, "" where order is free
 	bytes   int64
 	tries   int // how often it was released
+	panics  int // of these, because the gateway itself broke on it
 	timer   *time.Timer
 	rec     record
 }
