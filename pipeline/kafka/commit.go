@@ -91,8 +91,11 @@ func (s *session) commit() (more bool) {
 		}
 		return true
 	case errors.Is(err, errUnknownOutcome):
-		s.fail(err)
-		return false
+		if resolved := s.resolve(cuts); resolved != nil {
+			s.fail(errors.Join(err, resolved))
+			return false
+		}
+		return true
 	default:
 		for _, c := range cuts {
 			c.tracker.giveBack(c)

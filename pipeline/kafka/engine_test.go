@@ -277,24 +277,44 @@ func TestWorkersJoiningAndLeavingRepeatNothing(t *testing.T) {
 }
 
 // The connection breaks while a transaction is being committed: it may have been
-// committed or not. Producing its records again from memory would double them.
+// committed or not. Producing its records again without asking would double them,
+// and forgetting what is in flight would call providers again.
 func TestUnknownOutcomeOfACommitIsDecidedByTheBroker(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 2)
-	r.send(0, 2000)
-	var ends atomic.Int64
-	r.broker.cluster.ControlKey(int16(kmsg.EndTxn), func(kmsg.Request) (kmsg.Response, error, bool) {
-		r.broker.cluster.KeepControl()
-		if n := ends.Add(1); n == 3 || n == 9 {
-			return nil, errors.New("cut off"), true
-		}
-		return nil, nil, false
-	})
-	stop := r.worker("w1", nil, jitter(200*time.Millisecond))
-	defer stop()
-	r.exactlyOnce(2000)
-	if ends.Load() < 3 {
-		t.Fatal("the fault was not met")
+	for _, applied := range []bool{false, true} {
+		t.Run(fmt.Sprintf("applied=%v", applied), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, 2)
+			r.send(0, 2000)
+			var ends, cut atomic.Int64
+			cluster := r.broker.cluster
+			cluster.ControlKey(int16(kmsg.EndTxn), func(req kmsg.Request) (kmsg.Response, error, bool) {
+				cluster.KeepControl()
+				end := req.(*kmsg.EndTxnRequest)
+				if n := ends.Add(1); !end.Commit || (n != 3 && n != 9) {
+					return nil, nil, false
+				}
+				cut.Add(1)
+				if applied { // the broker does it, and the answer is lost
+					again := *end
+					cluster.SleepControl(func() {
+						if _, err := again.RequestWith(t.Context(), r.client); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+				return nil, errors.New("cut off"), true
+			})
+			stop := r.worker("w1", nil, jitter(200*time.Millisecond))
+			defer stop()
+			r.exactlyOnce(2000)
+			if cut.Load() == 0 {
+				t.Fatal("the fault was not met")
+			}
+			if n := r.calls.Load(); n != 2000 {
+				t.Errorf("%d calls finished, want 2000", n)
+			}
+		})
 	}
 }
 

@@ -87,15 +87,10 @@ func (s *session) run(ctx context.Context) error {
 // incarnation left open before the consumer joins: until then the new owner could
 // not read its offsets.
 func (s *session) open(ctx context.Context) error {
-	e := s.engine
-	c := e.cfg
+	c := s.engine.cfg
 	name := c.Group + "." + s.cfg.Name
-	producer := []kgo.Opt{kgo.ProducerLinger(0), kgo.ProducerBatchMaxBytes(1 << 20), kgo.MaxBufferedRecords(1 << 20), kgo.RecordDeliveryTimeout(2 * c.Transaction)}
-	if s.cfg.Guarantee == ExactlyOnce {
-		producer = append(producer, kgo.TransactionalID(name+"."+c.Instance), kgo.TransactionTimeout(c.Transaction))
-	}
 	var err error
-	if s.producer, err = c.Client.NewClient(c.Log, c.Metrics, producer...); err != nil {
+	if s.producer, err = s.newProducer(); err != nil {
 		return err
 	}
 	if s.cfg.Guarantee == ExactlyOnce {
@@ -123,6 +118,17 @@ func (s *session) open(ctx context.Context) error {
 	}
 	s.member.Store(s.consumer)
 	return nil
+}
+
+// newProducer returns a producer of the lane, with its transactional id where the
+// lane has transactions. It is not fenced yet.
+func (s *session) newProducer() (*kgo.Client, error) {
+	c := s.engine.cfg
+	opts := []kgo.Opt{kgo.ProducerLinger(0), kgo.ProducerBatchMaxBytes(1 << 20), kgo.MaxBufferedRecords(1 << 20), kgo.RecordDeliveryTimeout(2 * c.Transaction)}
+	if s.cfg.Guarantee == ExactlyOnce {
+		opts = append(opts, kgo.TransactionalID(c.Group+"."+s.cfg.Name+"."+c.Instance), kgo.TransactionTimeout(c.Transaction))
+	}
+	return c.Client.NewClient(c.Log, c.Metrics, opts...)
 }
 
 func (s *session) close() {
