@@ -86,8 +86,8 @@ func (e *Engine) lane(ctx context.Context, i int) {
 	for ctx.Err() == nil {
 		s := &session{
 			engine: e, lane: i, cfg: cfg, log: log,
-			trackers: map[topicPartition]*tracker{},
-			dirty:    make(chan struct{}, 1), fatal: make(chan error, 1), freed: make(chan struct{}, 1),
+			trackers: map[topicPartition]*tracker{}, limbo: map[topicPartition]*tracker{},
+			dirty: make(chan struct{}, 1), fatal: make(chan error, 1), freed: make(chan struct{}, 1),
 		}
 		e.setSession(i, s)
 		began := time.Now()
@@ -177,7 +177,7 @@ func (e *Engine) start(it *item) bool {
 	t.mu.Unlock()
 	if gone {
 		e.sched.done(it)
-		it.session.let(it)
+		it.session.abandon(it)
 	}
 	return !gone
 }
@@ -226,7 +226,7 @@ func (e *Engine) enqueue(it *item) {
 	}
 	t.mu.Unlock()
 	if gone {
-		it.session.let(it)
+		it.session.abandon(it)
 	}
 }
 

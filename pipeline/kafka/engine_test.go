@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
@@ -315,6 +316,35 @@ func TestUnknownOutcomeOfACommitIsDecidedByTheBroker(t *testing.T) {
 				t.Errorf("%d calls finished, want 2000", n)
 			}
 		})
+	}
+}
+
+// A broker that was away makes the group forget its members. The partitions come
+// back to the same worker a moment later, and what it had in flight was called for
+// nothing.
+func TestPartitionsThatComeBackKeepWhatIsInFlight(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2)
+	r.send(0, 3000)
+	var beats, forgotten atomic.Int64
+	r.broker.cluster.ControlKey(int16(kmsg.Heartbeat), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		r.broker.cluster.KeepControl()
+		if n := beats.Add(1); n != 4 && n != 9 {
+			return nil, nil, false
+		}
+		forgotten.Add(1)
+		resp := req.ResponseKind().(*kmsg.HeartbeatResponse)
+		resp.ErrorCode = kerr.UnknownMemberID.Code
+		return resp, nil, true
+	})
+	stop := r.worker("w1", nil, jitter(400*time.Millisecond), func(c *EngineConfig) { c.Concurrency = 300 })
+	defer stop()
+	r.exactlyOnce(3000)
+	if forgotten.Load() == 0 {
+		t.Fatal("the fault was not met")
+	}
+	if n := r.calls.Load(); n != 3000 {
+		t.Errorf("%d calls finished, want 3000", n)
 	}
 }
 

@@ -36,8 +36,9 @@ type session struct {
 	// generation for the others; the coordinator would accept its offsets for the
 	// lost one, so this lock is what keeps them out.
 	own      sync.RWMutex
-	mu       sync.Mutex // guards trackers
+	mu       sync.Mutex // guards trackers and limbo
 	trackers map[topicPartition]*tracker
+	limbo    map[topicPartition]*tracker // lost, and perhaps coming back
 
 	dirty  chan struct{} // has a token when completions wait for a transaction
 	fatal  chan error    // the first error that ends the session
@@ -151,9 +152,29 @@ func (s *session) fetched(_ context.Context, _ *kgo.Client, r *kmsg.OffsetFetchR
 					zap.String("topic", topic), zap.Int32("partition", partition), zap.Error(err))
 			}
 		}
-		s.trackers[topicPartition{topic, partition}] = newTracker(topic, partition, id, offset, done)
+		tp := topicPartition{topic, partition}
+		text := ""
+		if metadata != nil {
+			text = *metadata
+		}
+		if t := s.limbo[tp]; t != nil {
+			delete(s.limbo, tp)
+			if s.cfg.Order != OrderKey && t.adopt(offset, text) {
+				s.trackers[tp] = t
+				s.markDirty()
+				return
+			}
+			t.end()
+		}
+		t := newTracker(topic, partition, id, offset, done)
+		t.committedMap = text
+		s.trackers[tp] = t
 	}
-	for _, t := range r.Topics { // brokers before OffsetFetch v8
+	topics := r.Topics // of brokers before OffsetFetch v8; else a copy of what Groups has
+	if len(r.Groups) > 0 {
+		topics = nil
+	}
+	for _, t := range topics {
 		for _, p := range t.Partitions {
 			add(t.Topic, [16]byte{}, p.Partition, p.Offset, p.Metadata)
 		}
@@ -188,9 +209,34 @@ wait:
 	s.drop(parts)
 }
 
+// lost keeps what is in flight for a while: a broker that was away for a moment
+// makes the group forget its members, and the same partitions come back. See
+// tracker.adopt.
 func (s *session) lost(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
-	s.closePartitions(parts)
-	s.drop(parts)
+	leaving := s.closePartitions(parts)
+	s.own.Lock() // waits for the transaction in progress
+	defer s.own.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range leaving {
+		tp := topicPartition{t.topic, t.partition}
+		delete(s.trackers, tp)
+		s.limbo[tp] = t
+	}
+	time.AfterFunc(2*s.engine.cfg.SessionTimeout, func() { s.forget(leaving) })
+}
+
+// forget ends the trackers that did not come back into service.
+func (s *session) forget(lost []*tracker) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range lost {
+		tp := topicPartition{t.topic, t.partition}
+		if s.limbo[tp] == t {
+			delete(s.limbo, tp)
+			t.end()
+		}
+	}
 }
 
 // closePartitions stops dispatch for parts (nil: all) and takes back what waits.
@@ -209,6 +255,7 @@ func (s *session) closePartitions(parts map[string][]int32) []*tracker {
 		t.closing = true
 		for _, waiting := range t.chains {
 			for _, it := range waiting {
+				t.dropped(it)
 				s.let(it)
 			}
 		}
@@ -217,7 +264,7 @@ func (s *session) closePartitions(parts map[string][]int32) []*tracker {
 		out = append(out, t)
 	}
 	for _, it := range s.engine.sched.drop(func(it *item) bool { return leaving[it.tracker] }) {
-		s.let(it)
+		s.abandon(it)
 	}
 	return out
 }
@@ -236,6 +283,12 @@ func (s *session) drop(parts map[string][]int32) {
 			t.end()
 			delete(s.trackers, tp)
 		}
+	}
+	if parts == nil {
+		for _, t := range s.limbo {
+			t.end()
+		}
+		clear(s.limbo)
 	}
 }
 
@@ -278,6 +331,14 @@ func (s *session) let(it *item) {
 	case s.freed <- struct{}{}:
 	default:
 	}
+}
+
+// abandon lets go of an item that did not run.
+func (s *session) abandon(it *item) {
+	it.tracker.mu.Lock()
+	it.tracker.dropped(it)
+	it.tracker.mu.Unlock()
+	s.let(it)
 }
 
 // poll reads records and queues them. It never waits between a poll and
@@ -410,7 +471,7 @@ func (s *session) release(it *item) {
 	t.wakeIdle()
 	t.mu.Unlock()
 	if gone {
-		s.let(it)
+		s.abandon(it)
 		return
 	}
 	it.tries++

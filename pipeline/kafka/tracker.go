@@ -11,9 +11,10 @@ import (
 
 // What is known of an offset at or above a tracker's low mark.
 const (
-	offsetOpen  = iota // read, not finished
-	offsetReady        // finished, its outputs are not committed yet
-	offsetDone         // committed as finished, or never a record (control records, compaction)
+	offsetOpen    = iota // read, not finished
+	offsetReady          // finished, its outputs are not committed yet
+	offsetDone           // committed as finished, or never a record (control records, compaction)
+	offsetDropped        // read and let go before it ran: to be taken when it is read again
 )
 
 // tracker remembers, for one owned partition, which offsets are finished. It
@@ -46,6 +47,9 @@ type tracker struct {
 	chains   map[string][]*item // keyed order: waiting items behind the one in flight
 	idleWait []chan struct{}    // closed when running and ready are both zero
 	pending  []*completion      // finished, waiting for a transaction
+
+	committedOffset int64 // what the broker has, as far as this owner knows
+	committedMap    string
 }
 
 // completion is a finished job whose outputs wait for a transaction.
@@ -60,15 +64,22 @@ func newTracker(topic string, partition int32, id [16]byte, offset int64, done [
 	life, end := context.WithCancel(context.Background())
 	return &tracker{
 		topic: topic, partition: partition, topicID: id, life: life, end: end,
-		low: offset, next: offset, recover: done, chains: map[string][]*item{},
+		low: offset, next: offset, recover: done, chains: map[string][]*item{}, committedOffset: offset,
 	}
 }
 
 // register notes a polled offset and reports whether it has to be worked on.
 // Offsets between the last one and this one are no records and count as done.
 func (t *tracker) register(offset int64, epoch int32) bool {
-	if t.closing || (t.low >= 0 && offset < t.next) {
+	if t.closing {
 		return false
+	}
+	if t.low >= 0 && offset < t.next {
+		again := offset >= t.low && t.states[offset-t.low] == offsetDropped
+		if again {
+			t.states[offset-t.low] = offsetOpen
+		}
+		return again
 	}
 	if t.low < 0 {
 		t.low, t.next = offset, offset
@@ -219,8 +230,30 @@ func (t *tracker) commit(c *cut) {
 		t.states[b.offset-t.low] = offsetDone
 	}
 	t.ready -= len(c.batch)
+	t.committedOffset, t.committedMap = c.offset, c.metadata
 	t.trim()
 	t.wakeIdle()
+}
+
+// dropped notes that an item was let go before it ran. The tracker's lock is held.
+func (t *tracker) dropped(it *item) {
+	if i := it.offset - t.low; i >= 0 && i < int64(len(t.states)) && t.states[i] == offsetOpen {
+		t.states[i] = offsetDropped
+	}
+}
+
+// adopt takes the tracker into service again after its partition was lost and
+// came back, if the committed offset and map are the ones that it knows: then
+// nobody has committed anything in between, and what it has in flight is still
+// its own to finish.
+func (t *tracker) adopt(offset int64, metadata string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.committedOffset != offset || t.committedMap != metadata {
+		return false
+	}
+	t.closing, t.paused = false, false
+	return true
 }
 
 // giveBack returns the cut's completions to the ones that wait.
