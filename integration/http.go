@@ -20,7 +20,7 @@ func call(ctx context.Context, method, url string, body []byte, out any) error {
 	if err != nil {
 		return fmt.Errorf("calling %s: %w", url, err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read
+	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return fmt.Errorf("reading answer of %s: %w", url, err)

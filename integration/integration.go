@@ -174,7 +174,7 @@ func (p *Process) Launch() error {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		defer close(done)
-		defer log.Close() //nolint:errcheck // a log
+		defer log.Close()
 		err := cmd.Start()
 		started <- err
 		if err == nil {

@@ -25,21 +25,6 @@ func TestNothingIsLostOrDoubledWhenProcessesAreKilled(t *testing.T) {
 	}
 }
 
-// The embedded broker ends a transaction partition by partition, and a kill -9 in
-// the middle leaves it half done: its records are visible, its offsets are not.
-// Apache Kafka finishes such a transaction when it comes back. So with the
-// embedded one nothing is lost, and a transaction may be doubled; how many results
-// were is logged. docs/operations.md says so too.
-func TestNothingIsLostWhenTheEmbeddedBrokerIsKilled(t *testing.T) {
-	r := newRig(t)
-	r.torn = true
-	broker := r.start("broker", "kafka,registry", nil)
-	r.survives(killRequests(t, 20_000), func() {
-		broker.Kill()
-		r.again(broker)
-	})
-}
-
 func TestNothingIsLostOrDoubledOnApacheKafkaWithKills(t *testing.T) {
 	r := newRig(t)
 	cluster := kafkatest.Start(t, kafkatest.Options{})
@@ -77,7 +62,9 @@ func (r *rig) survives(n int, restartBroker func()) float64 {
 	r.start("simulator", "simulator", nil)
 	r.simulate(fast())
 	r.enqueue(n)
-	tuned := Document{"worker": Document{"concurrency": 2000, "window": 2000}}
+	// As many calls as two cores can keep up with: what a provider has finished and
+	// a worker had no time to read is called again after a kill.
+	tuned := Document{"worker": Document{"concurrency": 200}}
 	mortal := []*Process{
 		r.start("w0", "worker", tuned), r.start("w1", "worker", tuned), r.start("w2", "worker", tuned), r.start("recorder", "recorder", nil),
 	}

@@ -40,9 +40,6 @@ type rig struct {
 	*Site
 	t   *testing.T
 	cfg app.Config
-	// torn says that the broker may leave a transaction half done, so that results
-	// may be doubled; they are counted and logged.
-	torn bool
 }
 
 func newRig(t *testing.T) *rig {
@@ -238,10 +235,6 @@ func (r *rig) once(what string, seen map[string]int, n int) {
 		default:
 			doubled++
 		}
-	}
-	if r.torn {
-		r.t.Logf("%s: %d of %d were doubled by torn transactions", what, doubled, n)
-		doubled = 0
 	}
 	if lost > 0 || doubled > 0 || len(seen) != n {
 		r.t.Errorf("%s of %d requests: %d lost, %d doubled, %d that nobody asked for", what, n, lost, doubled, len(seen)-n+lost)

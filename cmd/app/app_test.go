@@ -86,7 +86,7 @@ func get(t *testing.T, url string) (int, string) {
 	if err != nil {
 		return 0, err.Error()
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read
+	defer resp.Body.Close()
 	b, _ := io.ReadAll(resp.Body)
 	return resp.StatusCode, string(b)
 }
@@ -191,7 +191,7 @@ func closedPort(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // nobody uses it
+	defer l.Close()
 	return l.Addr().String()
 }
 
@@ -250,7 +250,7 @@ func TestAddressInUseEndsTheStartWithoutLeftovers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // nobody uses it
+	defer l.Close()
 	cfg := isolated(t)
 	cfg.Registry.Listen = l.Addr().String()
 	s := start(t, cfg, RoleKafka, RoleRegistry)

@@ -462,11 +462,18 @@ func (d *document) notNegative(cfg *Config) {
 		path  string
 		value int64
 	}{
-		{"worker.concurrency", int64(w.Concurrency)}, {"worker.window", int64(w.Window)}, {"worker.max_bytes", w.MaxBytes},
-		{"worker.flush_interval", int64(w.FlushInterval)}, {"worker.max_request_bytes", int64(w.MaxRequestBytes)},
-		{"worker.revoke_drain", int64(w.RevokeDrain)}, {"worker.drain", int64(w.Drain)}, {"worker.session_timeout", int64(w.SessionTimeout)},
-		{"kafka.retention", int64(cfg.Kafka.Retention)}, {"kafka.min_insync_replicas", int64(cfg.Kafka.MinInsync)},
-		{"clickhouse.max_rows", int64(cfg.ClickHouse.MaxRows)}, {"clickhouse.max_wait", int64(cfg.ClickHouse.MaxWait)},
+		{"worker.concurrency", int64(w.Concurrency)},
+		{"worker.window", int64(w.Window)},
+		{"worker.max_bytes", w.MaxBytes},
+		{"worker.flush_interval", int64(w.FlushInterval)},
+		{"worker.max_request_bytes", int64(w.MaxRequestBytes)},
+		{"worker.revoke_drain", int64(w.RevokeDrain)},
+		{"worker.drain", int64(w.Drain)},
+		{"worker.session_timeout", int64(w.SessionTimeout)},
+		{"kafka.retention", int64(cfg.Kafka.Retention)},
+		{"kafka.min_insync_replicas", int64(cfg.Kafka.MinInsync)},
+		{"clickhouse.max_rows", int64(cfg.ClickHouse.MaxRows)},
+		{"clickhouse.max_wait", int64(cfg.ClickHouse.MaxWait)},
 	} {
 		if n.value < 0 {
 			d.path(n.path, "can't be negative; leave it out for the default")

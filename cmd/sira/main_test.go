@@ -27,7 +27,7 @@ func sira(t *testing.T, args ...string) (code int, out, errs string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close() //nolint:errcheck // a file of the test
+		defer f.Close()
 		files[i] = f
 	}
 	os.Stdout, os.Stderr = files[0], files[1]

@@ -40,7 +40,7 @@ func (b *bench) recorder(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close() //nolint:errcheck // nothing is pending
+	defer conn.Close()
 	o := &b.out
 	if o.RecorderPS, err = recorded(ctx, conn, n); err != nil {
 		return fmt.Errorf("%w\n%s", err, p.Tail())
@@ -138,7 +138,7 @@ func inserted(ctx context.Context, cfg app.Config, conn driver.Conn) (float64, e
 	if err != nil {
 		return 0, err
 	}
-	defer bare.Close() //nolint:errcheck // nothing is pending
+	defer bare.Close()
 	began := time.Now()
 	for len(rows) > 0 {
 		part := rows[:min(len(rows), batchRows)]
@@ -170,7 +170,7 @@ func fetch(ctx context.Context, conn driver.Conn) (columns []string, out [][]any
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading costs: %w", err)
 	}
-	defer rows.Close() //nolint:errcheck // Err is checked
+	defer rows.Close()
 	types := rows.ColumnTypes()
 	for rows.Next() {
 		into := make([]any, len(types))

@@ -167,7 +167,7 @@ func (b *bench) keepProfile(ctx context.Context, addr string) {
 		say("no profile: %v", err)
 		return
 	}
-	defer resp.Body.Close() //nolint:errcheck // only read
+	defer resp.Body.Close()
 	f, err := os.Create(b.profile)
 	if err != nil {
 		say("no profile: %v", err)

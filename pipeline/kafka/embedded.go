@@ -59,8 +59,9 @@ func (c EmbeddedConfig) Validate() error {
 // Embedded is a Kafka broker inside this process, for development, tests and demonstrations: one node, no replication, no
 // login, loopback only. It speaks the wire protocol of Kafka 4, groups and transactions included, to any client.
 //
-// With a Dir it survives kill -9 of the process: topics, records, committed offsets and transactions are there again when the
-// next one starts. It never creates topics on its own: an auto-created topic would be forgotten by such a death, so create
+// With a Dir it survives kill -9 of the process: topics, records and committed offsets are there again when the next one
+// starts. One gap: it ends a transaction partition by partition, so a kill in the middle of that can leave records visible
+// whose offsets are not committed, and those requests get a second result. Apache Kafka finishes such a transaction. It never creates topics on its own: an auto-created topic would be forgotten by such a death, so create
 // them with EnsureTopics.
 type Embedded struct {
 	cluster *kfake.Cluster
