@@ -270,7 +270,9 @@ func TestFailureOfAServiceIsReportedOnce(t *testing.T) {
 	t.Parallel()
 	g := &group{failed: make(chan error, 1)}
 	g.run("sampler", func(context.Context) error { return errors.New("broken") })
-	<-g.failed
+	if err := <-g.failed; err == nil {
+		t.Error("no error came")
+	}
 	if err := g.stop(); err == nil || err.Error() != "running sampler: broken" {
 		t.Errorf("error %v", err)
 	}
