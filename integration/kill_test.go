@@ -20,9 +20,7 @@ import (
 func TestNothingIsLostOrDoubledWhenProcessesAreKilled(t *testing.T) {
 	r := newRig(t)
 	r.start("broker", "kafka,registry", nil)
-	if share := r.survives(killRequests(t, 100_000), nil); share >= 0.02 {
-		t.Errorf("%.2f %% of the finished calls were repeated, want less than 2 %%", 100*share)
-	}
+	repeatedLittle(t, r.survives(killRequests(t, 100_000), 200, nil))
 }
 
 func TestNothingIsLostOrDoubledOnApacheKafkaWithKills(t *testing.T) {
@@ -31,10 +29,52 @@ func TestNothingIsLostOrDoubledOnApacheKafkaWithKills(t *testing.T) {
 	kafka := r.Shared["kafka"].(Document)
 	kafka["brokers"] = cluster.Brokers()
 	r.start("registry", "registry", nil)
-	r.survives(killRequests(t, 40_000), func() {
+	r.survives(killRequests(t, 40_000), 200, func() {
 		cluster.Kill()
 		cluster.Restart()
 	})
+}
+
+// The whole promise, with the bounds that it was given: the broker is killed too,
+// workers have their default size, and less than 2 % of the finished calls are
+// repeated. These fail today, for the reasons that docs/operations.md and
+// docs/performance.md tell; `make kill` runs them. When they pass they replace the
+// two above.
+
+func TestWholeKillPromiseOnTheEmbeddedBroker(t *testing.T) {
+	strict(t)
+	r := newRig(t)
+	broker := r.start("broker", "kafka,registry", nil)
+	repeatedLittle(t, r.survives(killRequests(t, 100_000), 2000, func() {
+		broker.Kill()
+		r.again(broker)
+	}))
+}
+
+func TestWholeKillPromiseOnApacheKafka(t *testing.T) {
+	strict(t)
+	r := newRig(t)
+	cluster := kafkatest.Start(t, kafkatest.Options{})
+	r.Shared["kafka"].(Document)["brokers"] = cluster.Brokers()
+	r.start("registry", "registry", nil)
+	repeatedLittle(t, r.survives(killRequests(t, 40_000), 2000, func() {
+		cluster.Kill()
+		cluster.Restart()
+	}))
+}
+
+func strict(t *testing.T) {
+	t.Helper()
+	if os.Getenv("SIRA_KILL_STRICT") == "" {
+		t.Skip("known to fail: run `make kill` to see where it stands")
+	}
+}
+
+func repeatedLittle(t *testing.T, share float64) {
+	t.Helper()
+	if share >= 0.02 {
+		t.Errorf("%.2f %% of the finished calls were repeated, want less than 2 %%", 100*share)
+	}
 }
 
 func killRequests(t *testing.T, n int) int {
@@ -54,7 +94,7 @@ const killLimit = 5 * time.Minute
 // survives answers n requests while workers and recorder are killed at random,
 // and every fifth time the broker, if it may be, and then counts. It returns the
 // share of finished calls that were made again.
-func (r *rig) survives(n int, restartBroker func()) float64 {
+func (r *rig) survives(n, concurrency int, restartBroker func()) float64 {
 	r.t.Helper()
 	t := r.t
 	r.ready()
@@ -62,9 +102,9 @@ func (r *rig) survives(n int, restartBroker func()) float64 {
 	r.start("simulator", "simulator", nil)
 	r.simulate(fast())
 	r.enqueue(n)
-	// As many calls as two cores can keep up with: what a provider has finished and
-	// a worker had no time to read is called again after a kill.
-	tuned := Document{"worker": Document{"concurrency": 200}}
+	// What a provider has finished and a worker had no time to read is called again
+	// after a kill; two cores keep up with about 200 calls in flight a worker.
+	tuned := Document{"worker": Document{"concurrency": concurrency}}
 	mortal := []*Process{
 		r.start("w0", "worker", tuned), r.start("w1", "worker", tuned), r.start("w2", "worker", tuned), r.start("recorder", "recorder", nil),
 	}
