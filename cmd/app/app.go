@@ -318,7 +318,7 @@ func (a *App) Addresses() []Address {
 			out = append(out, Address{name, addr})
 		}
 	}
-	add(true, "health", "http://"+a.httpAddr+"/readyz")
+	add(a.httpAddr != "", "health", "http://"+a.httpAddr+"/readyz")
 	add(a.has(RoleKafka), "kafka", a.cfg.Kafka.Embedded.Addr)
 	add(a.has(RoleRegistry), "registry", "http://"+a.cfg.Registry.Listen)
 	add(a.has(RoleClickHouse), "clickhouse", "http://"+a.cfg.ClickHouse.Listen+"/?database=sira")

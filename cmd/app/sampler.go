@@ -7,6 +7,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 
+	"github.com/sira-ai/sira/handlers/balance"
 	"github.com/sira-ai/sira/handlers/invoke"
 	"github.com/sira-ai/sira/pipeline/kafka"
 	"github.com/sira-ai/sira/schemas"
@@ -51,7 +52,7 @@ func (s *sampler) sample(ctx context.Context, now time.Time) {
 		for _, e := range pool.Snapshot() {
 			s.emit(ctx, now, "endpoint_in_flight", e.ID, float64(e.InFlight))
 			open := 0.0
-			if e.State == "open" || e.State == "Open" {
+			if e.State == balance.Open {
 				open = 1
 			}
 			s.emit(ctx, now, "endpoint_breaker_open", e.ID, open)
