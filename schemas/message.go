@@ -73,10 +73,12 @@ type Part struct {
 	ToolResult *ToolResult                `json:"tool_result,omitempty" avro:"tool_result"`
 	Reasoning  *Reasoning                 `json:"reasoning,omitempty" avro:"reasoning"`
 	Ext        map[string]json.RawMessage `json:"ext,omitempty" avro:"ext"`
+	Citations  []Citation                 `json:"citations,omitempty" avro:"citations"`     // sources of Text
+	CacheBreak string                     `json:"cache_break,omitempty" avro:"cache_break"` // the prompt up to here is worth caching, for 5m, 1h, …
 }
 
 // Media is an image, sound, film or document, by value or by reference: one of
-// Data, URL and FileID is set.
+// Data, URL, FileID and Ref is set.
 type Media struct {
 	MIME     string `json:"mime,omitempty" avro:"mime"`
 	Data     []byte `json:"data,omitempty" avro:"data"`
@@ -85,6 +87,8 @@ type Media struct {
 	Provider string `json:"provider,omitempty" avro:"provider"` // the vendor that knows FileID
 	Name     string `json:"name,omitempty" avro:"name"`
 	Detail   string `json:"detail,omitempty" avro:"detail"` // low, high or auto, for images
+	Ref      string `json:"ref,omitempty" avro:"ref"`       // claim check: the name of an object in the blob store
+	Text     string `json:"text,omitempty" avro:"text"`     // what is said or shown, where the vendor tells
 }
 
 // ToolCall is a model's wish to call a tool.
@@ -92,6 +96,7 @@ type ToolCall struct {
 	ID        string `json:"id" avro:"id"`
 	Name      string `json:"name" avro:"name"`
 	Arguments string `json:"arguments" avro:"arguments"` // JSON text as the model wrote it; may be invalid
+	Type      string `json:"type,omitempty" avro:"type"` // function (when empty), custom, or server for a tool that the vendor ran itself
 }
 
 // ToolResult answers a ToolCall.

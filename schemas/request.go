@@ -6,14 +6,6 @@ import (
 	"time"
 )
 
-// Operation names what is asked of a model.
-type Operation string
-
-// The operations. An adapter refuses those that its vendor lacks.
-const (
-	OpChat Operation = "chat"
-)
-
 // Request is one inference request in Sira's own form, the same for every
 // vendor. Pointers mark optional scalars, so that unset and zero differ.
 type Request struct {
@@ -37,6 +29,18 @@ type Request struct {
 	EndUser        string                     `json:"end_user,omitempty" avro:"end_user"`                   // opaque id passed to vendors for abuse detection
 	Metadata       map[string]string          `json:"metadata,omitempty" avro:"metadata"`                   // returned with the result, never read
 	Ext            map[string]json.RawMessage `json:"ext,omitempty" avro:"ext"`                             // provider kind -> fields for that vendor only
+	Documents      []Document                 `json:"documents,omitempty" avro:"documents"`                 // to ground the answer in
+	Cache          *CacheSpec                 `json:"cache,omitempty" avro:"cache"`                         //
+	ServiceTier    string                     `json:"service_tier,omitempty" avro:"service_tier"`           // the vendor's word: flex, priority, …
+	Mode           string                     `json:"mode,omitempty" avro:"mode"`                           // batch: through the vendor's batch API, at its price; empty: at once
+	Embed          *EmbedSpec                 `json:"embed,omitempty" avro:"embed"`                         // for embed
+	Rerank         *RerankSpec                `json:"rerank,omitempty" avro:"rerank"`                       // for rerank
+	Image          *ImageSpec                 `json:"image,omitempty" avro:"image"`                         // for image.generate and image.edit
+	Speech         *SpeechSpec                `json:"speech,omitempty" avro:"speech"`                       // for audio.speech
+	Transcribe     *TranscribeSpec            `json:"transcribe,omitempty" avro:"transcribe"`               // for audio.transcribe
+	Video          *VideoSpec                 `json:"video,omitempty" avro:"video"`                         // for video.generate
+	Moderate       *ModerateSpec              `json:"moderate,omitempty" avro:"moderate"`                   // for moderate
+	File           *FileSpec                  `json:"file,omitempty" avro:"file"`                           // for the file operations
 }
 
 // Tool is a function that the model may call.
@@ -61,6 +65,11 @@ type OutputSpec struct {
 	Schema json.RawMessage `json:"schema,omitempty" avro:"schema"`
 	Name   string          `json:"name,omitempty" avro:"name"`
 	Strict *bool           `json:"strict,omitempty" avro:"strict"`
+	// Modalities are what the answer may hold: text, image, audio; empty leaves
+	// it to the model.
+	Modalities []string `json:"modalities,omitempty" avro:"modalities"`
+	Voice      string   `json:"voice,omitempty" avro:"voice"` // of spoken answers
+	Audio      string   `json:"audio_format,omitempty" avro:"audio_format"`
 }
 
 // Sampling holds the knobs of token sampling.
@@ -73,6 +82,11 @@ type Sampling struct {
 	Seed             *int64   `json:"seed,omitempty" avro:"seed"`
 	N                *int64   `json:"n,omitempty" avro:"n"`
 	Stop             []string `json:"stop,omitempty" avro:"stop"`
+
+	MinP              *float64           `json:"min_p,omitempty" avro:"min_p"`
+	RepetitionPenalty *float64           `json:"repetition_penalty,omitempty" avro:"repetition_penalty"`
+	LogProbs          *int64             `json:"logprobs,omitempty" avro:"logprobs"` // alternatives per token; 0: of the chosen tokens only
+	LogitBias         map[string]float64 `json:"logit_bias,omitempty" avro:"logit_bias"`
 }
 
 // ThinkingSpec steers models that reason before they answer.
@@ -117,12 +131,20 @@ func (r *Request) Validate() error {
 			return invalid("labels", fmt.Sprintf("has a key or value longer than %d bytes", MaxIDLength))
 		}
 	}
-	if op := r.Operation(); op != OpChat {
-		f := invalid("op", "is not one of: chat")
+	if r.Mode != "" && r.Mode != ModeBatch {
+		return invalid("mode", "is not batch or empty")
+	}
+	if op := r.Operation(); !knownOperation(op) {
+		f := invalid("op", "is not one of: "+operationNames())
 		f.Code = Unsupported
 		return f
 	}
-	return r.validateChat()
+	for k, v := range r.Ext {
+		if !json.Valid(v) {
+			return invalid("ext."+k, "is not JSON")
+		}
+	}
+	return r.validateOperation()
 }
 
 func (r *Request) validateChat() error {
@@ -156,9 +178,13 @@ func (r *Request) validateChat() error {
 	if r.MaxTokens != nil && *r.MaxTokens < 0 {
 		return invalid("max_output_tokens", "is negative")
 	}
-	for k, v := range r.Ext {
-		if !json.Valid(v) {
-			return invalid("ext."+k, "is not JSON")
+	return nil
+}
+
+func partFaults(field string, parts []Part) error {
+	for i := range parts {
+		if why := parts[i].fault(); why != "" {
+			return invalid(fmt.Sprintf("%s[%d]", field, i), why)
 		}
 	}
 	return nil
@@ -170,8 +196,8 @@ func (p *Part) fault() string {
 	case PartText, PartRefusal:
 		return ""
 	case PartImage, PartAudio, PartVideo, PartFile:
-		if p.Media == nil || (len(p.Media.Data) == 0 && p.Media.URL == "" && p.Media.FileID == "") {
-			return "has no media.data, media.url or media.file_id"
+		if p.Media == nil || !p.Media.given() {
+			return "has no media.data, media.url, media.file_id or media.ref"
 		}
 	case PartToolCall:
 		if p.ToolCall == nil || p.ToolCall.Name == "" {

@@ -53,6 +53,15 @@ type Response struct {
 	Usage         Usage                      `json:"usage" avro:"usage"`
 	Warnings      []string                   `json:"warnings,omitempty" avro:"warnings"` // what the target could not express
 	Ext           map[string]json.RawMessage `json:"ext,omitempty" avro:"ext"`
+	Embeddings    []Embedding                `json:"embeddings,omitempty" avro:"embeddings"`
+	Ranks         []Rank                     `json:"ranks,omitempty" avro:"ranks"`
+	Media         []Media                    `json:"media,omitempty" avro:"media"` // pictures, sound or film, for the operations that make them
+	Transcript    *Transcript                `json:"transcript,omitempty" avro:"transcript"`
+	Moderations   []Moderation               `json:"moderations,omitempty" avro:"moderations"`
+	Models        []ModelInfo                `json:"models,omitempty" avro:"models"`
+	Files         []File                     `json:"files,omitempty" avro:"files"`
+	Job           *Job                       `json:"job,omitempty" avro:"job"` // of answers that took a vendor's long job
+	Safety        []Safety                   `json:"safety,omitempty" avro:"safety"`
 }
 
 // Text returns the text of the first choice.
@@ -68,6 +77,8 @@ type Choice struct {
 	Index   int     `json:"index" avro:"index"`
 	Message Message `json:"message" avro:"message"`
 	Finish  Finish  `json:"finish" avro:"finish"`
+
+	LogProbs json.RawMessage `json:"logprobs,omitempty" avro:"logprobs"` // in OpenAI's form: {"content":[{"token","logprob","top_logprobs"}]}
 }
 
 // FinishReason says why a model stopped (CANONICAL.md section 6).
@@ -83,6 +94,8 @@ const (
 	FinishStopSequence  FinishReason = "stop_sequence"
 	FinishContextWindow FinishReason = "context_window"
 	FinishPause         FinishReason = "pause"
+	FinishCancelled     FinishReason = "cancelled"
+	FinishError         FinishReason = "error"
 	FinishUnknown       FinishReason = "unknown"
 )
 
@@ -140,6 +153,10 @@ type Chunk struct {
 	Failure   *Failure  `json:"failure,omitempty" avro:"failure"`
 	Model     string    `json:"model,omitempty" avro:"model"` // on start
 	ID        string    `json:"id,omitempty" avro:"id"`       // the vendor's, on start
+	Media     *Media    `json:"media,omitempty" avro:"media"` // for media_delta: Data is the next piece
+	Citation  *Citation `json:"citation,omitempty" avro:"citation"`
+	// LogProbs are of this piece, in OpenAI's form.
+	LogProbs json.RawMessage `json:"logprobs,omitempty" avro:"logprobs"`
 }
 
 // ChunkType says which fields of a Chunk are used.
@@ -153,6 +170,8 @@ const (
 	ChunkRefusal       ChunkType = "refusal_delta"
 	ChunkToolCallStart ChunkType = "tool_call_start"
 	ChunkToolCallDelta ChunkType = "tool_call_delta"
+	ChunkMedia         ChunkType = "media_delta"
+	ChunkCitation      ChunkType = "citation"
 	ChunkFinish        ChunkType = "finish"
 	ChunkUsage         ChunkType = "usage"
 	ChunkError         ChunkType = "error"

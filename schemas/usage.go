@@ -1,6 +1,10 @@
 package schemas
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/shopspring/decimal"
+)
 
 // UsageSource says where the numbers of a Usage come from.
 type UsageSource string
@@ -26,4 +30,11 @@ type Usage struct {
 	Source           UsageSource     `json:"source,omitempty" avro:"source"`
 	Tier             string          `json:"tier,omitempty" avro:"tier"` // service tier that was applied
 	Raw              json.RawMessage `json:"raw,omitempty" avro:"raw"`   // as the vendor said it
+	// Details are parts of the totals that some vendors price apart, by side and
+	// kind: input.audio, input.image, cache_read.audio, output.audio, output.image,
+	// prediction.accepted, input.tool_prompt, …
+	Details map[string]int64 `json:"details,omitempty" avro:"details"`
+	// Units are what is billed other than by token: images, seconds, characters,
+	// search_units, requests, pages, web_searches, gpu_seconds, credits, ….
+	Units map[string]decimal.Decimal `json:"units,omitempty" avro:"units"`
 }

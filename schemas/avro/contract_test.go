@@ -25,7 +25,7 @@ func identity() map[string][]string {
 		"AttemptEvent": {"id", "request_id", "tenant", "attempt"}, "AuditEvent": {"id", "time", "tenant"},
 		"MetricEvent": {"time", "name", "worker", "value"}, "Message": {"role"}, "Part": {"kind"}, "Tool": {"name"},
 		"ToolResult": {"call_id"}, "Choice": {"message"}, "Failure": {"code"}, "Attempt": {"number"},
-		"Money": {"amount", "currency"}, "CostLine": {"attempt"},
+		"Money": {"amount", "currency"}, "CostLine": {"attempt"}, "ModelInfo": {"id"}, "File": {"id"}, "Job": {"id"},
 	}
 }
 

@@ -62,6 +62,8 @@ func fill(v reflect.Value, rnd *rand.Rand, sparse bool, depth int) {
 		v.SetBool(true)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(rnd.Int64() - 1<<62)
+	case reflect.Float32:
+		v.SetFloat(float64(float32(rnd.NormFloat64())))
 	case reflect.Float64:
 		v.SetFloat(rnd.NormFloat64())
 	default:
