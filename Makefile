@@ -57,6 +57,10 @@ race: chdb ## Run all unit tests under the race detector
 integration: build chdb kafka ## Run the suites against Apache Kafka itself (needs Java 17 and Maven)
 	SIRA_INTEGRATION=1 $(GO) test -count=1 -timeout 40m ./integration/...
 
+.PHONY: exchanges
+exchanges: ## Replay recorded calls to real vendors through the adapters: make exchanges DIR=folder
+	$(GO) run ./integration/exchanges $(or $(DIR),../shared/data/providers)
+
 .PHONY: kill
 kill: build chdb kafka ## Run the whole kill promise, which fails today: see docs/operations.md
 	SIRA_INTEGRATION=1 SIRA_KILL_STRICT=1 $(GO) test -count=1 -timeout 20m -run WholeKillPromise -v ./integration/

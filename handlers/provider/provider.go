@@ -62,3 +62,15 @@ type Prober interface {
 
 // Entry is a kind of provider for the catalog.
 type Entry = catalog.Entry[Provider]
+
+// JobAdapter is the ability of an Adapter to follow work that its vendor does in
+// its own time. Decode returns a Response with a Job that is not Done for work
+// that was only accepted; the answers to polls go to Decode as well.
+type JobAdapter interface {
+	Adapter
+	// EncodePoll returns the question how the job stands.
+	EncodePoll(ctx context.Context, call Call, job schemas.Job) (*http.Request, error)
+	// EncodeCancel returns the request that ends the job, or nil where the vendor
+	// has none.
+	EncodeCancel(ctx context.Context, call Call, job schemas.Job) (*http.Request, error)
+}

@@ -35,6 +35,7 @@ const Key = "sk-contract-4f1c9a7be2"
 //	error_rate_limited.json   status 429
 //	error_overloaded.json     status 529
 //	error_internal.json       status 500
+//	ops/*.json                optional: an exchange of any operation each, see exchange
 type Dialect struct {
 	Files fs.FS
 }
@@ -58,6 +59,7 @@ func Run(t *testing.T, newProvider New, d Dialect) {
 	t.Run("refusals", func(t *testing.T) { refusals(t, newProvider, d) })
 	t.Run("accidents", func(t *testing.T) { accidents(t, newProvider, d) })
 	t.Run("manners", func(t *testing.T) { manners(t, newProvider, d) })
+	t.Run("operations", func(t *testing.T) { operations(t, newProvider, d) })
 }
 
 // Request returns a request such as every vendor can answer.

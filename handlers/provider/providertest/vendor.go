@@ -23,10 +23,18 @@ type vendor struct {
 // already read. It stops with the test.
 func serve(t testing.TB, h http.HandlerFunc) *vendor {
 	t.Helper()
+	return serveRaw(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		h(w, r)
+	})
+}
+
+// serveRaw is serve for an h that reads the body itself.
+func serveRaw(t testing.TB, h http.HandlerFunc) *vendor {
+	t.Helper()
 	v := &vendor{}
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v.calls.Add(1)
-		_, _ = io.Copy(io.Discard, r.Body)
 		h(w, r)
 	}))
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {

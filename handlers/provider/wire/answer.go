@@ -32,6 +32,7 @@ type choice struct {
 	finished bool
 	finish   schemas.Finish
 	ext      map[string]json.RawMessage
+	logprobs json.RawMessage
 }
 
 // piece is a part that still grows.
@@ -41,6 +42,9 @@ type piece struct {
 	signature []byte
 	redacted  bool
 	id, name  string
+	typ       string // of a tool call
+	media     *schemas.Media
+	citations []schemas.Citation
 }
 
 // NewAnswer returns an empty answer. emit may be nil.
@@ -192,7 +196,7 @@ func (a *Answer) Response(req *schemas.Request) *schemas.Response {
 		a.res.Choices[i] = schemas.Choice{
 			Index:   c.index,
 			Message: schemas.Message{Role: schemas.RoleAssistant, Parts: c.message(), Ext: c.ext},
-			Finish:  c.finish,
+			Finish:  c.finish, LogProbs: c.logprobs,
 		}
 	}
 	return &a.res
@@ -302,13 +306,15 @@ func (c *choice) message() []schemas.Part {
 		parts[i].Kind = p.kind
 		switch p.kind {
 		case schemas.PartToolCall:
-			parts[i].ToolCall = &schemas.ToolCall{ID: p.id, Name: p.name, Arguments: string(p.text)}
+			parts[i].ToolCall = &schemas.ToolCall{ID: p.id, Name: p.name, Arguments: string(p.text), Type: p.typ}
 		case schemas.PartReasoning:
 			parts[i].Reasoning = &schemas.Reasoning{
-				Text: string(p.text), Signature: string(p.signature), Redacted: p.redacted,
+				Text: string(p.text), Signature: string(p.signature), Redacted: p.redacted, ID: p.id,
 			}
+		case schemas.PartImage, schemas.PartAudio, schemas.PartVideo, schemas.PartFile:
+			parts[i].Media = p.media
 		default:
-			parts[i].Text = string(p.text)
+			parts[i].Text, parts[i].Citations = string(p.text), p.citations
 		}
 	}
 	return parts
