@@ -60,11 +60,13 @@ func (c EmbeddedConfig) Validate() error {
 // login, loopback only. It speaks the wire protocol of Kafka 4, groups and transactions included, to any client.
 //
 // With a Dir it survives kill -9 of the process: topics, records and committed offsets are there again when the next one
-// starts. One gap: it ends a transaction partition by partition, so a kill in the middle of that can leave records visible
-// whose offsets are not committed, and those requests get a second result. Apache Kafka finishes such a transaction. It never creates topics on its own: an auto-created topic would be forgotten by such a death, so create
-// them with EnsureTopics.
+// starts, a transaction is there as a whole or not at all, and none that was open can go on. It never creates topics on its
+// own: an auto-created topic would be forgotten by such a death, so create them with EnsureTopics.
 type Embedded struct {
 	cluster *kfake.Cluster
+	dir     string
+	intents *intents
+	open    chan struct{} // closed once clients may come in
 	addr    string
 	lock    *os.File
 	close   sync.Once
@@ -82,6 +84,7 @@ func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
+	e := &Embedded{dir: cfg.Dir, open: make(chan struct{})}
 	opts := []kfake.Opt{
 		kfake.NumBrokers(1),
 		kfake.ClusterID("sira-embedded"),
@@ -89,7 +92,8 @@ func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 		kfake.GroupMinSessionTimeout(embeddedMinSession),
 		kfake.WithLogger(embeddedLogger{cfg.Log}),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) {
-			return new(net.ListenConfig).Listen(context.Background(), network, cfg.Addr)
+			l, err := new(net.ListenConfig).Listen(context.Background(), network, cfg.Addr)
+			return &gatedListener{Listener: l, open: e.open}, err
 		}),
 		// Members of groups with server-side assignment take these from the broker, whose defaults (5 s and 45 s) would make
 		// every restart after a kill wait that long.
@@ -104,18 +108,71 @@ func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.lock = lock
 	if cfg.Dir != "" {
 		opts = append(opts, kfake.DataDir(cfg.Dir))
+		if err := e.prepare(cfg); err != nil {
+			unlockEmbeddedDir(lock)
+			return nil, fmt.Errorf("repairing embedded kafka's folder %s: %w", cfg.Dir, err)
+		}
 	}
 	if cfg.SyncWrites {
 		opts = append(opts, kfake.SyncWrites())
 	}
 	cluster, err := kfake.NewCluster(opts...)
 	if err != nil {
-		unlockEmbeddedDir(lock)
+		close(e.open)
+		e.release(false)
 		return nil, fmt.Errorf("starting embedded kafka on %s: %w", cfg.Addr, err)
 	}
-	return &Embedded{cluster: cluster, addr: cluster.ListenAddrs()[0], lock: lock}, nil
+	e.cluster, e.addr = cluster, cluster.ListenAddrs()[0]
+	if e.intents != nil {
+		e.intents.watch(cluster)
+	}
+	close(e.open)
+	return e, nil
+}
+
+// gatedListener lets nobody in before it is open: the broker would serve them before anyone watches it.
+type gatedListener struct {
+	net.Listener
+	open <-chan struct{}
+}
+
+// Accept implements net.Listener.
+func (l *gatedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		<-l.open
+	}
+	return c, err
+}
+
+// prepare makes the folder whole if its last broker died, and marks it as in use.
+func (e *Embedded) prepare(cfg EmbeddedConfig) error {
+	clean := filepath.Join(e.dir, embeddedCleanFile)
+	if _, err := os.Stat(clean); err != nil {
+		if err := repairEmbedded(e.dir); err != nil {
+			return err
+		}
+	} else if err := os.Remove(clean); err != nil {
+		return err
+	}
+	var err error
+	e.intents, err = openIntents(e.dir, cfg.SyncWrites, cfg.Log)
+	return err
+}
+
+// release gives the folder up. It is clean if the broker has saved its state.
+func (e *Embedded) release(clean bool) {
+	if e.intents != nil {
+		e.intents.close()
+		if clean {
+			// Without the mark the next start looks for damage and finds none.
+			_ = os.WriteFile(filepath.Join(e.dir, embeddedCleanFile), nil, 0o640)
+		}
+	}
+	unlockEmbeddedDir(e.lock)
 }
 
 // Addr returns the host:port that the broker listens on, with the port it was given for port 0.
@@ -129,7 +186,7 @@ func (e *Embedded) Brokers() []string { return []string{e.addr} }
 func (e *Embedded) Close() {
 	e.close.Do(func() {
 		e.cluster.Close()
-		unlockEmbeddedDir(e.lock)
+		e.release(true)
 	})
 }
 
