@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -70,9 +71,11 @@ func (s *session) commit() (more bool) {
 	}
 	cuts := s.cuts()
 	if len(cuts) == 0 {
+		s.hold(false)
 		return false
 	}
 	began := time.Now()
+	ended := s.holdIfSlow()
 	// Not the session's context: cutting off an EndTxn leaves its outcome unknown.
 	ctx, cancel := context.WithTimeout(context.Background(), 3*s.engine.cfg.Transaction)
 	defer cancel()
@@ -83,6 +86,7 @@ func (s *session) commit() (more bool) {
 		err = s.write(ctx, cuts)
 	}
 	s.engine.metrics.committed(s.cfg.Name, cuts, time.Since(began), err)
+	ended(err)
 	switch {
 	case err == nil:
 		for _, c := range cuts {
@@ -110,6 +114,35 @@ func (s *session) commit() (more bool) {
 		case <-ctx.Done():
 		}
 		return true
+	}
+}
+
+// slowCommits is after how many flush intervals a transaction is slow.
+const slowCommits = 25
+
+// hold stops handing out the lane's requests while their outcomes can't be
+// committed: what is finished meanwhile would be done again if this process died
+// or lost its partitions.
+func (s *session) hold(held bool) { s.engine.sched.hold(s.lane, held) }
+
+// holdIfSlow holds the lane if a transaction takes long or fails, until one
+// succeeds. The function that it returns says how the transaction ended.
+func (s *session) holdIfSlow() (ended func(error)) {
+	var mu sync.Mutex
+	over := false
+	slow := time.AfterFunc(slowCommits*s.engine.cfg.FlushInterval, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			s.hold(true)
+		}
+	})
+	return func(err error) {
+		slow.Stop()
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+		s.hold(err != nil)
 	}
 }
 

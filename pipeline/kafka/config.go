@@ -57,6 +57,7 @@ type EngineConfig struct {
 	Lanes []LaneConfig
 
 	Concurrency       int           // most requests in flight; 2000
+	FixedConcurrency  bool          // allow that many also when this machine does not keep up with them
 	Window            int           // most unfinished offsets of one partition; 1000
 	MaxBytes          int64         // most bytes of requests read and not finished; 256 MiB
 	FlushInterval     time.Duration // how long a finished request waits for others to share its transaction; 20 ms

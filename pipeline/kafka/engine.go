@@ -67,6 +67,9 @@ func NewEngine(cfg EngineConfig) (*Engine, error) {
 // stop and leaves no goroutine behind.
 func (e *Engine) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
+	if !e.cfg.FixedConcurrency {
+		wg.Go(func() { e.govern(ctx) })
+	}
 	for i := range e.cfg.Lanes {
 		wg.Go(func() { e.lane(ctx, i) })
 	}

@@ -13,7 +13,7 @@ import (
 type engineMetrics struct {
 	engine *Engine
 
-	backlog, window, finished, partitions, flight, waiting, bytes *prometheus.Desc
+	backlog, window, finished, partitions, flight, waiting, bytes, limit *prometheus.Desc
 
 	commits  *prometheus.HistogramVec
 	aborts   *prometheus.CounterVec
@@ -37,6 +37,7 @@ func newEngineMetrics(e *Engine) *engineMetrics {
 		flight:     desc("in_flight_requests", "Requests handed to a worker and not finished.", lane),
 		waiting:    desc("waiting_requests", "Requests read and waiting for a place.", lane),
 		bytes:      desc("held_bytes", "Bytes of requests read and not finished.", lane),
+		limit:      desc("concurrency_limit", "Most requests in flight that this machine keeps up with, as measured now.", nil),
 		commits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "sira_engine_commit_seconds", Help: "Time of a transaction from first produce to commit.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
@@ -53,7 +54,7 @@ func newEngineMetrics(e *Engine) *engineMetrics {
 
 // Describe implements prometheus.Collector.
 func (m *engineMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.backlog, m.window, m.finished, m.partitions, m.flight, m.waiting, m.bytes} {
+	for _, d := range []*prometheus.Desc{m.backlog, m.window, m.finished, m.partitions, m.flight, m.waiting, m.bytes, m.limit} {
 		ch <- d
 	}
 	for _, c := range m.vectors() {
@@ -76,6 +77,7 @@ func (m *engineMetrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(m.window, float64(p.Window), labels...)
 		gauge(m.finished, float64(p.Finished), labels...)
 	}
+	gauge(m.limit, float64(m.engine.sched.currentLimit()))
 	for i, l := range m.engine.cfg.Lanes {
 		waiting, running := m.engine.sched.counts(i)
 		gauge(m.waiting, float64(waiting), l.Name)

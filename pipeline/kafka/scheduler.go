@@ -27,18 +27,21 @@ type item struct {
 //
 // It is safe for concurrent use.
 type scheduler struct {
-	mu      sync.Mutex
-	lanes   []*laneQueue
-	turn    int
-	running int
-	total   int           // bound of running
-	wake    chan struct{} // has a token when something may have become ready
+	mu       sync.Mutex
+	lanes    []*laneQueue
+	turn     int
+	running  int
+	total    int           // most that limit may be
+	limit    int           // bound of running
+	reserved int           // places of all lanes' reserves
+	wake     chan struct{} // has a token when something may have become ready
 }
 
 type laneQueue struct {
 	weight  int
-	limit   int // most items in flight: total less the reserves of the other lanes
-	perTen  int // most items in flight of one tenant
+	reserve int  // places that no other lane may take
+	held    bool // nothing is handed out
+	perTen  int  // most items in flight of one tenant
 	credit  int
 	running int
 	waiting int
@@ -66,18 +69,16 @@ func (t *tenantQueue) push(it *item) {
 }
 
 func newScheduler(total int, lanes []LaneConfig) *scheduler {
-	s := &scheduler{total: total, wake: make(chan struct{}, 1)}
-	reserved := 0
+	s := &scheduler{total: total, limit: total, wake: make(chan struct{}, 1)}
 	for _, l := range lanes {
-		reserved += l.Reserve
+		s.reserved += l.Reserve
 	}
 	for _, l := range lanes {
-		limit := total - (reserved - l.Reserve)
 		per := l.TenantInFlight
 		if per <= 0 {
 			per = total
 		}
-		s.lanes = append(s.lanes, &laneQueue{weight: l.Weight, limit: limit, perTen: per, tenants: map[string]*tenantQueue{}})
+		s.lanes = append(s.lanes, &laneQueue{weight: l.Weight, reserve: l.Reserve, perTen: per, tenants: map[string]*tenantQueue{}})
 	}
 	return s
 }
@@ -105,13 +106,13 @@ func (s *scheduler) add(it *item) {
 func (s *scheduler) next() *item {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running >= s.total {
+	if s.running >= s.limit {
 		return nil
 	}
 	// Two rounds: the first may end with every ready lane out of credit.
 	for range 2 * len(s.lanes) {
 		l := s.lanes[s.turn]
-		if l.credit > 0 {
+		if l.credit > 0 && !l.held && l.running < s.limit-(s.reserved-l.reserve) {
 			if it := l.pop(); it != nil {
 				l.credit--
 				l.running++
@@ -128,9 +129,6 @@ func (s *scheduler) next() *item {
 
 // pop takes the next item of the lane's tenants in turn.
 func (l *laneQueue) pop() *item {
-	if l.running >= l.limit {
-		return nil
-	}
 	for range len(l.active) {
 		t := l.active[0]
 		l.active = l.active[1:]
@@ -167,6 +165,40 @@ func (s *scheduler) done(it *item) {
 	}
 	s.mu.Unlock()
 	s.notify()
+}
+
+// setLimit changes how many items may be in flight.
+func (s *scheduler) setLimit(n int) {
+	s.mu.Lock()
+	more := n > s.limit
+	s.limit = n
+	s.mu.Unlock()
+	if more {
+		s.notify()
+	}
+}
+
+// hold stops or resumes handing out a lane's items.
+func (s *scheduler) hold(lane int, held bool) {
+	s.mu.Lock()
+	changed := s.lanes[lane].held != held
+	s.lanes[lane].held = held
+	s.mu.Unlock()
+	if changed && !held {
+		s.notify()
+	}
+}
+
+func (s *scheduler) currentLimit() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.limit
+}
+
+func (s *scheduler) inFlight() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running
 }
 
 // drop removes the waiting items for which f is true, and returns them.

@@ -134,6 +134,7 @@ func (s *session) newProducer() (*kgo.Client, error) {
 
 func (s *session) close() {
 	s.drop(nil)
+	s.hold(false)
 	s.consumer.CloseAllowingRebalance()
 	s.producer.Close()
 }
