@@ -111,6 +111,11 @@ func (r *rig) survives(n, concurrency int, restartBroker func()) float64 {
 	answered := r.answered()
 	rng := rand.New(rand.NewPCG(1, 2))
 	kills, brokers, began := 0, 0, time.Now()
+	repeated := func(what string, before int64) {
+		t.Logf("%s %s: %d answered, %d finished calls repeated since the kill before",
+			time.Now().Format(time.TimeOnly+".000"), what, answered.Load(), r.stats().Keys.RepeatedFinished-before)
+	}
+	var counted int64
 	for answered.Load() < int64(n) {
 		if time.Since(began) > killLimit {
 			t.Fatalf("%d of %d requests were answered in %s with %d kills", answered.Load(), n, killLimit, kills)
@@ -119,11 +124,14 @@ func (r *rig) survives(n, concurrency int, restartBroker func()) float64 {
 		kills++
 		if kills%5 == 0 && restartBroker != nil {
 			brokers++
-			t.Logf("%s the broker is killed", time.Now().Format(time.TimeOnly+".000"))
+			repeated("the broker is killed", counted)
+			counted = r.stats().Keys.RepeatedFinished
 			restartBroker()
 			continue
 		}
 		victim := mortal[rng.IntN(len(mortal))]
+		repeated(victim.Name+" is killed", counted)
+		counted = r.stats().Keys.RepeatedFinished
 		victim.Kill()
 		r.again(victim)
 	}

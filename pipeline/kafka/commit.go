@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -85,16 +86,18 @@ func (s *session) commit() (more bool) {
 	} else {
 		err = s.write(ctx, cuts)
 	}
+	storeMax(&s.engine.slowest, int64(time.Since(began)))
 	s.engine.metrics.committed(s.cfg.Name, cuts, time.Since(began), err)
 	ended(err)
 	switch {
 	case err == nil:
+		s.fenced = 0
 		for _, c := range cuts {
 			c.tracker.commit(c)
 			s.resume(c.tracker)
 		}
 		return true
-	case errors.Is(err, errUnknownOutcome):
+	case errors.Is(err, errUnknownOutcome), s.refence(err):
 		if resolved := s.resolve(cuts); resolved != nil {
 			s.fail(errors.Join(err, resolved))
 			return false
@@ -168,11 +171,16 @@ func (s *session) transact(ctx context.Context, cuts []*cut) error {
 	if err := s.producer.BeginTransaction(); err != nil {
 		return fmt.Errorf("beginning transaction: %w", err)
 	}
-	if err := s.produce(ctx, cuts); err != nil {
-		return s.abort(ctx, fmt.Errorf("producing: %w", err))
+	// Outputs and offsets go to different brokers: side by side they take one round
+	// trip where they would take two or three.
+	offsets := make(chan error, 1)
+	go func() { offsets <- s.offsetsInTransaction(ctx, cuts) }()
+	produced := s.produce(ctx, cuts)
+	if err := <-offsets; err != nil {
+		return s.abort(ctx, errors.Join(fmt.Errorf("committing offsets in transaction: %w", err), produced))
 	}
-	if err := s.commitTxnOffsets(ctx, cuts); err != nil {
-		return s.abort(ctx, fmt.Errorf("committing offsets in transaction: %w", err))
+	if produced != nil {
+		return s.abort(ctx, fmt.Errorf("producing: %w", produced))
 	}
 	if err := s.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		// Abort heals the client, but whether the commit had happened stays open.
@@ -180,6 +188,27 @@ func (s *session) transact(ctx context.Context, cuts []*cut) error {
 		return fmt.Errorf("ending transaction: %w: %w", errUnknownOutcome, errors.Join(err, healed))
 	}
 	return nil
+}
+
+// offsetsInTransaction is commitTxnOffsets, tried again while the coordinator is
+// still busy with the transaction before.
+func (s *session) offsetsInTransaction(ctx context.Context, cuts []*cut) error {
+	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
+		err := s.commitTxnOffsets(ctx, cuts)
+		if !errors.Is(err, kerr.ConcurrentTransactions) {
+			return err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func storeMax(v *atomic.Int64, n int64) {
+	for old := v.Load(); n > old && !v.CompareAndSwap(old, n); old = v.Load() {
+	}
 }
 
 // abort ends a transaction that must not be committed and returns why. When even
@@ -250,15 +279,7 @@ func (s *session) commitTxnOffsets(ctx context.Context, cuts []*cut) error {
 	member, generation := s.consumer.GroupMetadata()
 	group := s.engine.cfg.Group + "." + s.cfg.Name
 	txn := group + "." + s.engine.cfg.Instance
-	// Clusters before transaction.version 2 need the group added first; later ones
-	// accept it.
-	add := kmsg.NewPtrAddOffsetsToTxnRequest()
-	add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = txn, id, epoch, group
-	added, err := add.RequestWith(ctx, s.producer)
-	if err != nil {
-		return err
-	}
-	if err := kerr.ErrorForCode(added.ErrorCode); err != nil {
+	if err := s.addOffsets(ctx, txn, group, id, epoch); err != nil {
 		return err
 	}
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
@@ -286,6 +307,32 @@ func (s *session) commitTxnOffsets(ctx context.Context, cuts []*cut) error {
 		}
 	}
 	return nil
+}
+
+// addOffsets adds the group to the transaction, on clusters before
+// transaction.version 2; later ones do it with the offsets (KIP-890).
+func (s *session) addOffsets(ctx context.Context, txn, group string, id int64, epoch int16) error {
+	if s.implicit == nil {
+		resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, s.producer)
+		if err != nil {
+			return err
+		}
+		v2 := false
+		for _, f := range resp.FinalizedFeatures {
+			v2 = v2 || f.Name == "transaction.version" && f.MaxVersionLevel >= 2
+		}
+		s.implicit = &v2
+	}
+	if *s.implicit {
+		return nil
+	}
+	add := kmsg.NewPtrAddOffsetsToTxnRequest()
+	add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = txn, id, epoch, group
+	added, err := add.RequestWith(ctx, s.producer)
+	if err != nil {
+		return err
+	}
+	return kerr.ErrorForCode(added.ErrorCode)
 }
 
 // commitOffsets commits without a transaction, with the same map.
@@ -331,6 +378,21 @@ func byTopic(cuts []*cut) map[string][]*cut {
 	}
 	return m
 }
+
+// refence reports whether the producer was fenced and may start anew. A broker
+// that died does that to every producer. So does another process with our
+// instance's name, but not to one that starts anew: that one's partitions are gone
+// with the next heartbeat.
+func (s *session) refence(err error) bool {
+	if !errors.Is(err, kerr.ProducerFenced) && !errors.Is(err, kerr.InvalidProducerEpoch) && !errors.Is(err, kerr.InvalidProducerIDMapping) {
+		return false
+	}
+	s.fenced++
+	return s.fenced <= maxFenced
+}
+
+// maxFenced is how often in a row a producer starts anew before its session does.
+const maxFenced = 3
 
 // isFatal reports whether trying again with these clients is of no use.
 func isFatal(err error) bool {

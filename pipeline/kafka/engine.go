@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -32,6 +33,7 @@ type Engine struct {
 	sched     *scheduler
 	metrics   *engineMetrics
 	laneBytes int64
+	slowest   atomic.Int64 // nanoseconds of the longest transaction since the governor looked
 	byName    map[string]int
 	stopped   chan struct{} // closed when Receive has nothing more to give
 
@@ -90,7 +92,7 @@ func (e *Engine) lane(ctx context.Context, i int) {
 		s := &session{
 			engine: e, lane: i, cfg: cfg, log: log,
 			trackers: map[topicPartition]*tracker{}, limbo: map[topicPartition]*tracker{},
-			dirty: make(chan struct{}, 1), fatal: make(chan error, 1), freed: make(chan struct{}, 1),
+			dirty: make(chan struct{}, 1), fatal: make(chan error, 1), freed: make(chan struct{}, 1), leaving: make(chan struct{}),
 		}
 		e.setSession(i, s)
 		began := time.Now()

@@ -7,23 +7,25 @@ import (
 	"time"
 )
 
-// governor bounds the calls in flight by what this machine keeps up with.
+// governor bounds the requests at risk by what this machine and its broker keep up
+// with: those in flight, and those finished whose outcome is not committed yet.
 //
-// A call that the provider has finished and the worker had no time to read is
-// made again after a kill, and paid for again. So more calls at once than the
-// processor can serve gain nothing and put money at risk. What tells is how long
-// goroutines that could run wait for a processor: next to nothing while calls
-// wait for their providers, however many, and the whole queue's length once the
-// processor is what they wait for.
+// A call that the provider has finished and that is not committed is made again
+// after a kill, and paid for again. So more calls at once than can be read and
+// committed promptly gain nothing and put money at risk. Two things tell. One is
+// how long goroutines that could run wait for a processor: next to nothing while
+// calls wait for their providers, however many, and the whole queue's length once
+// the processor is what they wait for. The other is how long transactions take,
+// compared with how fast they can be.
 //
 // The limit starts low, doubles until waits show, and from then on grows by a
-// tenth and shrinks by a third (congestion control by delay, as TCP Vegas does it
-// for packets).
+// twentieth and shrinks by a quarter (congestion control by delay, as TCP Vegas
+// does it for packets).
 type governor struct {
 	min, max int
-	wait     func() time.Duration // the wait of the unluckier goroutines since it was last asked
 	limit    float64
-	settled  bool // waits have been seen
+	settled  bool          // waits have been seen
+	fastest  time.Duration // of the transactions of late
 }
 
 const (
@@ -33,30 +35,38 @@ const (
 	// governHigh is far above what other processes and garbage collection cause
 	// and far below the seconds that an overloaded worker lets an answer wait.
 	governHigh     = 40 * time.Millisecond
-	governLow      = governHigh / 2
 	governQuantile = 0.9
+	// A transaction is slow that takes governSlow times as long as the fastest, and
+	// governCommit at least.
+	governSlow   = 4
+	governCommit = 80 * time.Millisecond
 )
 
-// newGovernor returns a governor of up to most calls, of which reserved are never
-// taken away.
-func newGovernor(most, reserved int, wait func() time.Duration) *governor {
-	g := &governor{min: min(most, reserved+governFloor), max: most, wait: wait}
+// newGovernor returns a governor of up to most requests, of which reserved are
+// never taken away.
+func newGovernor(most, reserved int) *governor {
+	g := &governor{min: min(most, reserved+governFloor), max: most}
 	g.limit = float64(min(most, max(g.min, governStart)))
 	return g
 }
 
-// step looks at the waits since the last step and returns the limit. running is
-// how many calls are in flight: a limit that is not reached has shown nothing and
-// does not grow.
-func (g *governor) step(running int) int {
-	switch wait := g.wait(); {
-	case wait > governHigh:
+// step returns the limit for the next period. wait is how long goroutines waited
+// for a processor in the last one, commit how long its longest transaction took,
+// 0 if there was none. atRisk is how many requests were: a limit that is not
+// reached has shown nothing and does not grow.
+func (g *governor) step(wait, commit time.Duration, atRisk int) int {
+	if commit > 0 && (g.fastest == 0 || commit < g.fastest) {
+		g.fastest = commit
+	}
+	g.fastest += g.fastest / 1000 // forgets in minutes how fast a broker once was
+	switch slow := max(governCommit, governSlow*g.fastest); {
+	case wait > governHigh || commit > slow:
 		g.settled = true
-		g.limit = math.Min(g.limit, float64(max(running, g.min)))
-		g.limit *= 2.0 / 3
-	case wait > governLow || float64(running) < g.limit/2:
+		g.limit = math.Min(g.limit, float64(max(atRisk, g.min)))
+		g.limit *= 0.75
+	case wait > governHigh/2 || commit > slow/2 || float64(atRisk) < g.limit/2:
 	case g.settled:
-		g.limit *= 1.1
+		g.limit *= 1.05
 	default:
 		g.limit *= 2
 	}
@@ -66,18 +76,40 @@ func (g *governor) step(running int) int {
 
 // govern sets the scheduler's limit until ctx is done.
 func (e *Engine) govern(ctx context.Context) {
-	g := newGovernor(e.sched.total, e.sched.reserved, schedulingWait())
+	g := newGovernor(e.sched.total, e.sched.reserved)
 	e.sched.setLimit(int(g.limit))
+	wait := schedulingWait()
 	tick := time.NewTicker(governPeriod)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			e.sched.setLimit(g.step(e.sched.inFlight()))
+			finished := e.finished()
+			limit := g.step(wait(), time.Duration(e.slowest.Swap(0)), e.sched.inFlight()+finished)
+			e.sched.setLimit(max(limit-finished, g.min))
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// finished is how many requests wait for a transaction.
+func (e *Engine) finished() int {
+	n := 0
+	for i := range e.cfg.Lanes {
+		s := e.session(i)
+		if s == nil {
+			continue
+		}
+		s.mu.Lock()
+		for _, t := range s.trackers {
+			t.mu.Lock()
+			n += t.ready
+			t.mu.Unlock()
+		}
+		s.mu.Unlock()
+	}
+	return n
 }
 
 // schedulingWait returns a function that tells how long goroutines were ready to

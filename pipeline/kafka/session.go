@@ -35,14 +35,19 @@ type session struct {
 	// partitions are dropped. A member that lost a partition may still have a valid
 	// generation for the others; the coordinator would accept its offsets for the
 	// lost one, so this lock is what keeps them out.
-	own      sync.RWMutex
-	mu       sync.Mutex // guards trackers and limbo
-	trackers map[topicPartition]*tracker
-	limbo    map[topicPartition]*tracker // lost, and perhaps coming back
+	own        sync.RWMutex
+	mu         sync.Mutex // guards trackers, limbo and generation
+	trackers   map[topicPartition]*tracker
+	limbo      map[topicPartition]*tracker // lost, and perhaps coming back
+	lostAt     time.Time                   // when partitions were put in limbo last
+	generation int32                       // of the group when partitions were last assigned
+	leaving    chan struct{}               // closed when the session is about to end
 
-	dirty  chan struct{} // has a token when completions wait for a transaction
-	fatal  chan error    // the first error that ends the session
-	broken atomic.Bool   // no further commit: the session is about to end
+	dirty    chan struct{} // has a token when completions wait for a transaction
+	fatal    chan error    // the first error that ends the session
+	implicit *bool         // the cluster adds a group to a transaction by itself; nil: not asked yet
+	fenced   int           // times in a row that the producer was; of the commit loop
+	broken   atomic.Bool   // no further commit: the session is about to end
 
 	count atomic.Int64  // records read and not finished
 	bytes atomic.Int64  // of these records
@@ -78,6 +83,7 @@ func (s *session) run(ctx context.Context) error {
 	case err = <-s.fatal:
 	}
 	stop()
+	close(s.leaving)
 	wg.Wait()
 	close(halt)
 	<-committing
@@ -108,7 +114,7 @@ func (s *session) open(ctx context.Context) error {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxBytes(c.FetchMaxBytes), kgo.FetchMaxPartitionBytes(c.FetchMaxPartition), kgo.FetchMaxWait(500 * time.Millisecond),
 		kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout / 10), kgo.RebalanceTimeout(c.RebalanceTimeout),
-		kgo.OnOffsetsFetched(s.fetched), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.lost),
+		kgo.Balancers(newReturning(s)), kgo.OnOffsetsFetched(s.fetched), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.lost),
 	}
 	if c.StaticMembership {
 		consumer = append(consumer, kgo.InstanceID(c.Instance))
@@ -142,8 +148,10 @@ func (s *session) close() {
 // fetched makes the trackers, and is the only place that does: a tracker made at
 // the first record would not know what the last owner had finished.
 func (s *session) fetched(_ context.Context, _ *kgo.Client, r *kmsg.OffsetFetchResponse) error {
+	_, generation := s.consumer.GroupMetadata()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.generation = generation
 	add := func(topic string, id [16]byte, partition int32, offset int64, metadata *string) {
 		var done []run
 		if metadata != nil && offset >= 0 {
@@ -165,6 +173,8 @@ func (s *session) fetched(_ context.Context, _ *kgo.Client, r *kmsg.OffsetFetchR
 				s.markDirty()
 				return
 			}
+			s.log.Warn("a partition came back that another member has worked on; calls in flight are made again",
+				zap.Int32("partition", partition), zap.Int("open", t.open), zap.Int("finished", t.ready))
 			t.end()
 		}
 		t := newTracker(topic, partition, id, offset, done)
@@ -224,13 +234,18 @@ func (s *session) lost(_ context.Context, _ *kgo.Client, parts map[string][]int3
 		delete(s.trackers, tp)
 		s.limbo[tp] = t
 	}
-	time.AfterFunc(2*s.engine.cfg.SessionTimeout, func() { s.forget(leaving) })
+	at := time.Now()
+	s.lostAt = at
+	time.AfterFunc(2*s.engine.cfg.SessionTimeout, func() { s.forget(leaving, at) })
 }
 
 // forget ends the trackers that did not come back into service.
-func (s *session) forget(lost []*tracker) {
+func (s *session) forget(lost []*tracker, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.lostAt != at {
+		return // they came back and were lost again, and that loss has its own time
+	}
 	for _, t := range lost {
 		tp := topicPartition{t.topic, t.partition}
 		if s.limbo[tp] == t {
