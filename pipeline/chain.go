@@ -21,13 +21,16 @@ type Chain struct {
 // Failure. A request whose deadline has passed is not asked but fails with
 // expired. The error that Run returns is not the job's outcome but the
 // gateway's: the job was cut off by ctx or could not be settled, and must not be
-// acknowledged.
+// acknowledged. A job that is Parked has neither and is not settled.
 func (c *Chain) Run(ctx context.Context, job *Job) error {
 	if job.Failure == nil {
 		job.Failure = c.ask(ctx, job)
 	}
 	if ctx.Err() != nil && job.Response == nil {
 		return context.Cause(ctx)
+	}
+	if job.Parked > 0 {
+		return nil // there is nothing to settle yet
 	}
 	job.Completed = time.Now()
 	for _, s := range c.Settle {
@@ -42,13 +45,13 @@ func (c *Chain) Run(ctx context.Context, job *Job) error {
 func (c *Chain) ask(ctx context.Context, job *Job) *schemas.Failure {
 	ctx, cancel := context.WithDeadline(ctx, job.Deadline)
 	defer cancel()
-	if !time.Now().Before(job.Deadline) {
+	if !time.Now().Before(job.Deadline) && job.Pending == nil { // else it is also to be cancelled at the vendor
 		return schemas.Fail(schemas.Expired, "the deadline passed before the request was taken up", nil)
 	}
 	for _, s := range c.Ask {
 		err := guard(ctx, s, job)
 		switch {
-		case err == nil && job.Response != nil:
+		case err == nil && (job.Response != nil || job.Parked > 0):
 			return nil
 		case err == nil:
 			continue

@@ -23,6 +23,7 @@ type Origin struct {
 	First string
 	Lane  string
 	Round int // 0 at first; counts trips through the retry topics
+	Looks int // of these, trips that only waited for a vendor's long job
 	JSON  bool
 	// Key is the record's key; results and retries carry it on where it fits.
 	Key []byte
@@ -65,9 +66,25 @@ type Job struct {
 	Cost      *schemas.CostEvent  // written by cost
 	Audit     *schemas.AuditEvent // written by audit
 
+	// Pending is the vendor's long job that this request waits for; written by invoke
+	// and, in the next round, by the source.
+	Pending *Pending
+	// Parked, when above zero, is how long to wait before the next look at Pending.
+	// The job has no outcome yet: it gives up its worker and is settled as a
+	// request of a later round.
+	Parked time.Duration
+
 	// Emit publishes a piece of a streamed answer, outside the transaction. It
 	// does not block for long; it is never nil.
 	Emit func(schemas.Chunk)
+}
+
+// Pending is work that a vendor does in its own time for a request. It travels
+// with the request's record, so that any worker can go on after a crash.
+type Pending struct {
+	Job     schemas.Job     `json:"job"`
+	Attempt schemas.Attempt `json:"attempt"` // the call that began it, without outcome
+	Looks   int             `json:"looks"`   // how often its state was asked for
 }
 
 // Candidate is one target that routing looked at.

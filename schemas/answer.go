@@ -113,3 +113,36 @@ type Citation struct {
 	Sources []string        `json:"sources,omitempty" avro:"sources"` // ids of documents
 	Raw     json.RawMessage `json:"raw,omitempty" avro:"raw"`         // as the vendor said it
 }
+
+// Pending reports whether r is not an answer yet but a job that goes on.
+func (r *Response) Pending() bool { return r != nil && r.Job != nil && !r.Job.State.Done() }
+
+// Complete reports whether r holds what the operation asks for: choices that say
+// why they ended, vectors, pictures and so on.
+func (r *Response) Complete(op Operation) bool {
+	if r == nil {
+		return false
+	}
+	switch op {
+	case OpEmbed:
+		return len(r.Embeddings) > 0
+	case OpRerank:
+		return len(r.Ranks) > 0
+	case OpModerate:
+		return len(r.Moderations) > 0
+	case OpImage, OpImageEdit, OpVideo, OpSpeech:
+		return len(r.Media) > 0
+	case OpTranscribe:
+		return r.Transcript != nil
+	case OpFileUpload, OpFileGet, OpFileDelete:
+		return len(r.Files) > 0
+	case OpCountTokens, OpModels, OpFileList:
+		return true // none is an answer too
+	}
+	for i := range r.Choices {
+		if r.Choices[i].Finish.Reason == "" {
+			return false
+		}
+	}
+	return len(r.Choices) > 0
+}

@@ -17,6 +17,8 @@ const (
 	HeaderNotBefore   = "sira-not-before"   // unix milliseconds, decimal
 	HeaderOrigin      = "sira-origin"       // topic/partition/offset of the first record of this request
 	HeaderHistory     = "sira-history"      // attempts of earlier rounds, JSON
+	HeaderPending     = "sira-pending"      // the vendor's long job that the request waits for, JSON
+	HeaderLooks       = "sira-looks"        // rounds that only waited for one, decimal
 	HeaderDataRef     = "sira-dataref"      // claim check: where the value is
 	HeaderTraceparent = "traceparent"       // W3C trace context
 	HeaderContentType = "content-type"      // application/json or application/vnd.sira.avro

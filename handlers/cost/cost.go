@@ -67,7 +67,7 @@ func billed(a *schemas.Attempt) bool {
 	if a.Usage.Source == schemas.UsageNone {
 		return false
 	}
-	return a.Outcome == schemas.OK || a.Usage.InputTokens != 0 || a.Usage.OutputTokens != 0
+	return a.Outcome == schemas.OK || a.Usage.InputTokens != 0 || a.Usage.OutputTokens != 0 || len(a.Usage.Units) > 0
 }
 
 // add books one attempt; at most left lines are still to come.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/balance"
 	"github.com/sira-ai/sira/handlers/provider"
+	"github.com/sira-ai/sira/pipeline"
 	"github.com/sira-ai/sira/schemas"
 )
 
@@ -47,6 +48,10 @@ func (r *round) call(ctx context.Context, i int, lease *balance.Lease) *schemas.
 
 	a.LatencyMS = time.Since(a.StartedAt).Milliseconds()
 	a.FirstTokenMS, a.MaxGapMS = w.firstToken(), w.gap.Milliseconds()
+	if failure == nil && res.Pending() {
+		r.park(&pipeline.Pending{Job: *res.Job, Attempt: a}, time.Duration(res.Job.PollAfterMS)*time.Millisecond)
+		return nil
+	}
 	if failure == nil {
 		a.Usage = res.Usage
 		r.job.Attempts = append(r.job.Attempts, a)
@@ -117,7 +122,10 @@ func (r *round) infer(ctx context.Context, p provider.Provider, model string, le
 // classify returns why the outcome of a call is no answer, or nil.
 func (r *round) classify(call context.Context, res *schemas.Response, err error, w *watch) *schemas.Failure {
 	if err == nil {
-		return incomplete(res, w)
+		if res.Pending() {
+			return nil
+		}
+		return incomplete(res, r.outgoing.Operation(), w)
 	}
 	given := new(schemas.Failure)
 	if f, ok := errors.AsType[*schemas.Failure](err); ok {
@@ -153,13 +161,10 @@ func (r *round) classify(call context.Context, res *schemas.Response, err error,
 }
 
 // incomplete returns what is wrong with an answer that a provider called whole:
-// no choice, or a choice that does not say why it ended and so was cut short.
-func incomplete(res *schemas.Response, w *watch) *schemas.Failure {
-	whole := res != nil && len(res.Choices) > 0
-	for i := 0; whole && i < len(res.Choices); i++ {
-		whole = res.Choices[i].Finish.Reason != ""
-	}
-	if whole {
+// nothing of what was asked for, or a choice that does not say why it ended and so
+// was cut short.
+func incomplete(res *schemas.Response, op schemas.Operation, w *watch) *schemas.Failure {
+	if res.Complete(op) {
 		return nil
 	}
 	f := schemas.Fail(schemas.MalformedResponse, "the provider's answer is not complete", nil)

@@ -91,6 +91,9 @@ func New(c Config, pools map[string]*Pool) (*Stage, error) {
 // if there is one. A job that is cut off by ctx has no end: it is given back and
 // streams again elsewhere.
 //
+// A vendor that does the work in its own time leaves job.Pending and job.Parked;
+// the round that follows looks how it stands, and cancels it at the deadline.
+//
 // When there is no answer the returned *schemas.Failure is the most useful of
 // those that came up: one that a later round may cure before one that it will
 // not, of the former the one with the shortest RetryAfter, of the latter one
@@ -108,7 +111,9 @@ func (s *Stage) Handle(ctx context.Context, job *pipeline.Job) error {
 	if err != nil {
 		return err
 	}
-	r.end(failure)
+	if job.Parked == 0 {
+		r.end(failure)
+	}
 	if failure != nil {
 		return failure
 	}

@@ -46,6 +46,11 @@ func newRound(s *Stage, job *pipeline.Job) *round {
 
 // run returns nil, nil when the job is answered.
 func (r *round) run(ctx context.Context) (*schemas.Failure, error) {
+	if r.job.Pending != nil {
+		if settled, failure := r.resume(ctx); settled {
+			return failure, nil
+		}
+	}
 	if len(r.job.Targets) == 0 {
 		return schemas.Fail(schemas.Unroutable, "routing left no target to ask", nil), nil
 	}

@@ -29,8 +29,9 @@ type ProbeEncoder interface {
 }
 
 // OverHTTP returns the provider that sends what a encodes with client; nil means
-// http.DefaultClient. It is a [Prober] if a is a [ProbeEncoder]. Redirects are
-// not followed: they would carry the credential elsewhere.
+// http.DefaultClient. It is a [Prober] if a is a [ProbeEncoder], and a [Poller] if
+// a is a [JobAdapter]. Redirects are not followed: they would carry the credential
+// elsewhere.
 func OverHTTP(a Adapter, client *http.Client) Provider {
 	if client == nil {
 		client = http.DefaultClient
@@ -38,8 +39,21 @@ func OverHTTP(a Adapter, client *http.Client) Provider {
 	own := *client
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	p := &overHTTP{adapter: a, client: &own, limit: MaxBodyBytes}
-	if e, ok := a.(ProbeEncoder); ok {
+	e, probes := a.(ProbeEncoder)
+	j, polls := a.(JobAdapter)
+	switch {
+	case probes && polls:
+		return &struct {
+			*probing
+			*polling
+		}{&probing{overHTTP: p, encoder: e}, &polling{http: p, jobs: j}}
+	case probes:
 		return &probing{overHTTP: p, encoder: e}
+	case polls:
+		return &struct {
+			*overHTTP
+			*polling
+		}{p, &polling{http: p, jobs: j}}
 	}
 	return p
 }
@@ -87,6 +101,52 @@ func (p *overHTTP) Infer(ctx context.Context, call Call, emit Emit) (*schemas.Re
 		return nil, overdue(ctx, schemas.AsFailure(err))
 	}
 	return answer, nil
+}
+
+type polling struct {
+	http *overHTTP
+	jobs JobAdapter
+}
+
+// Poll implements [Poller]. Its error is a *schemas.Failure.
+func (p *polling) Poll(ctx context.Context, call Call, job schemas.Job) (*schemas.Response, error) {
+	req, err := p.jobs.EncodePoll(ctx, call, job)
+	if err != nil {
+		return nil, schemas.AsFailure(err)
+	}
+	res, err := p.http.send(ctx, req) //nolint:bodyclose // release closes it
+	if err != nil {
+		return nil, err
+	}
+	defer release(res)
+	answer, err := p.jobs.Decode(res, call, nil)
+	if err != nil {
+		return nil, overdue(ctx, schemas.AsFailure(err))
+	}
+	return answer, nil
+}
+
+// Cancel implements [Poller]. Its error is a *schemas.Failure.
+func (p *polling) Cancel(ctx context.Context, call Call, job schemas.Job) error {
+	req, err := p.jobs.EncodeCancel(ctx, call, job)
+	if err != nil {
+		return schemas.AsFailure(err)
+	}
+	if req == nil {
+		return nil
+	}
+	res, err := p.http.send(ctx, req) //nolint:bodyclose // release closes it
+	if err != nil {
+		return err
+	}
+	defer release(res)
+	switch {
+	case res.StatusCode/100 == 2, res.StatusCode == http.StatusNotFound, res.StatusCode == http.StatusConflict, res.StatusCode == http.StatusGone:
+		return nil
+	}
+	f := schemas.Fail(schemas.Unavailable, "the provider did not cancel its job", nil)
+	f.HTTPStatus = res.StatusCode
+	return f
 }
 
 type probing struct {

@@ -60,6 +60,17 @@ type Prober interface {
 	Probe(ctx context.Context) error
 }
 
+// Poller is the ability of a Provider to follow a vendor's long job. Both take the
+// call that began it.
+type Poller interface {
+	// Poll asks how the job stands. The answer is a Response whose Job is not Done
+	// while it goes on; of a job that failed it is a *schemas.Failure.
+	Poll(ctx context.Context, call Call, job schemas.Job) (*schemas.Response, error)
+	// Cancel ends the job, where the vendor can. It returns no error for a job that
+	// has ended already.
+	Cancel(ctx context.Context, call Call, job schemas.Job) error
+}
+
 // Entry is a kind of provider for the catalog.
 type Entry = catalog.Entry[Provider]
 

@@ -152,6 +152,7 @@ func (r *record) job(lane *LaneConfig, started time.Time) *pipeline.Job {
 	}
 	if lane.Retry { // only the gateway itself writes there, so these may be believed
 		job.Origin.Round = int(r.number(schemas.HeaderAttempt))
+		job.Origin.Looks = int(r.number(schemas.HeaderLooks))
 		if first := r.header(schemas.HeaderOrigin); first != "" {
 			job.Origin.First = first
 		}
@@ -306,8 +307,17 @@ func (r *record) deadline(req *schemas.Request, lane *LaneConfig) time.Time {
 
 // history brings back the attempts of earlier rounds.
 func (r *record) history(job *pipeline.Job) {
+	if job.Origin.Round == 0 {
+		return
+	}
+	if p := r.header(schemas.HeaderPending); p != "" {
+		pending := new(pipeline.Pending)
+		if json.Unmarshal([]byte(p), pending) == nil {
+			job.Pending = pending
+		}
+	}
 	h := r.header(schemas.HeaderHistory)
-	if h == "" || job.Origin.Round == 0 {
+	if h == "" {
 		return
 	}
 	var attempts []schemas.Attempt

@@ -91,6 +91,10 @@ func (d *Deliverer) Outputs(ctx context.Context, job *pipeline.Job) (pipeline.Se
 		}
 		out = append(out, r)
 	}
+	if job.Parked > 0 {
+		headers, err := roundHeaders(job)
+		return pipeline.Settlement{Outputs: out, Retry: job.Parked, RetryHeaders: headers}, err
+	}
 	if wait := d.nextRound(job); wait > 0 {
 		headers, err := roundHeaders(job)
 		return pipeline.Settlement{Outputs: out, Retry: wait, RetryHeaders: headers}, err
@@ -123,11 +127,11 @@ func (d *Deliverer) Outputs(ctx context.Context, job *pipeline.Job) (pipeline.Se
 // nextRound returns how long the request should wait for another round, or 0 when
 // this one was the last: answered, hopeless, out of rounds, or out of time.
 func (d *Deliverer) nextRound(job *pipeline.Job) time.Duration {
-	f := job.Failure
-	if f == nil || f.NoRetry || !f.Code.Policy().Later || job.Origin.Round >= len(d.Tiers) || slices.Contains(d.Ordered, job.Origin.Lane) {
+	f, round := job.Failure, job.Origin.Round-job.Origin.Looks
+	if f == nil || f.NoRetry || !f.Code.Policy().Later || round >= len(d.Tiers) || slices.Contains(d.Ordered, job.Origin.Lane) {
 		return 0
 	}
-	wait := max(d.Tiers[job.Origin.Round].Delay, f.RetryAfter())
+	wait := max(d.Tiers[round].Delay, f.RetryAfter())
 	if time.Now().Add(wait).After(job.Deadline) {
 		return 0
 	}
@@ -154,8 +158,18 @@ func roundHeaders(job *pipeline.Job) ([]pipeline.Header, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing attempts for the next round: %w", err)
 	}
+	looks := job.Origin.Looks
+	var pending []byte // empty takes the place of an earlier round's
+	if job.Parked > 0 {
+		looks++
+		if pending, err = json.Marshal(job.Pending); err != nil {
+			return nil, fmt.Errorf("writing the vendor's job for the next round: %w", err)
+		}
+	}
 	return []pipeline.Header{
 		{Key: schemas.HeaderHistory, Value: history},
+		{Key: schemas.HeaderPending, Value: pending},
+		{Key: schemas.HeaderLooks, Value: strconv.AppendInt(nil, int64(looks), 10)},
 		{Key: schemas.HeaderDeadline, Value: strconv.AppendInt(nil, job.Deadline.UnixMilli(), 10)},
 		{Key: schemas.HeaderID, Value: []byte(job.Request.ID)},
 		{Key: schemas.HeaderTenant, Value: []byte(job.Request.Tenant)},

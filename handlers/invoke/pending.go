@@ -1,0 +1,148 @@
+package invoke
+
+import (
+	"context"
+	"time"
+
+	"github.com/sira-ai/sira/handlers/provider"
+	"github.com/sira-ai/sira/pipeline"
+	"github.com/sira-ai/sira/schemas"
+)
+
+// Waits between two looks at a vendor's job, doubled from the first to the last,
+// where the vendor names none.
+const (
+	firstLook = time.Second
+	lastLook  = 30 * time.Second
+	// lookTimeout bounds one question about a job, and its cancellation.
+	lookTimeout = 30 * time.Second
+)
+
+// park keeps a vendor's job for the next round, so that it holds neither a worker
+// nor a partition while the vendor works.
+func (r *round) park(p *pipeline.Pending, advised time.Duration) {
+	wait := firstLook << min(p.Looks, 5)
+	if wait > lastLook {
+		wait = lastLook
+	}
+	if advised > 0 {
+		wait = min(advised, 10*time.Minute)
+	}
+	// At the deadline someone has to cancel it.
+	wait = min(wait, max(time.Until(r.job.Deadline), time.Millisecond))
+	r.job.Pending, r.job.Parked = p, wait
+}
+
+// resume looks at the job that an earlier round began. It reports whether the
+// request has its outcome, or is parked again; if not, the job came to nothing and
+// other targets may be asked.
+func (r *round) resume(ctx context.Context) (settled bool, failure *schemas.Failure) {
+	p := r.job.Pending
+	r.job.Pending = nil
+	r.number = max(r.number, p.Attempt.Number)
+	p.Attempt.Round = r.job.Origin.Round
+	call := provider.Call{Request: r.outgoing, Model: p.Attempt.Target.Model, IdempotencyKey: r.job.Request.ID}
+	poller := r.poller(&p.Attempt.Target)
+	if poller == nil {
+		return r.lose(p, schemas.Fail(schemas.NotFound, "the endpoint that works on the request is not configured any more", nil))
+	}
+	if !time.Now().Before(r.job.Deadline) {
+		// The job's own context has ended with the deadline.
+		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
+		defer cancel()
+		message := "the deadline passed while the provider was still at work; its job was cancelled"
+		err := poller.Cancel(own, call, p.Job)
+		if err != nil {
+			message = "the deadline passed while the provider was still at work; its job could not be cancelled"
+		}
+		_, failure = r.lose(p, schemas.Fail(schemas.Timeout, message, err))
+		return true, failure
+	}
+	looking, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	res, err := poller.Poll(looking, call, p.Job)
+	p.Looks++
+	switch {
+	case err != nil:
+		f := schemas.AsFailure(err)
+		if !goesOn(f) {
+			return r.lose(p, f)
+		}
+		r.park(p, f.RetryAfter())
+	case res.Pending():
+		keep(&p.Job, res.Job)
+		r.park(p, time.Duration(res.Job.PollAfterMS)*time.Millisecond)
+	case !res.Complete(r.outgoing.Operation()):
+		return r.lose(p, schemas.Fail(schemas.MalformedResponse, "the provider's job ended without an answer", nil))
+	default:
+		a := p.Attempt
+		a.LatencyMS = time.Since(a.StartedAt).Milliseconds()
+		a.Outcome, a.Usage = schemas.OK, res.Usage
+		r.job.Attempts = append(r.job.Attempts, a)
+		answered := a.Target
+		r.job.Response, r.job.Answered = res, &answered
+	}
+	return true, nil
+}
+
+// goesOn reports whether a question about a job failed in a way that says nothing
+// about the job.
+func goesOn(f *schemas.Failure) bool {
+	switch f.Code {
+	case schemas.Network, schemas.Timeout, schemas.Unavailable, schemas.Overloaded, schemas.RateLimited, schemas.Cancelled:
+		return true
+	case schemas.Internal, schemas.MalformedResponse:
+		return f.HTTPStatus >= 500 // the job's own failure comes with status 200
+	}
+	return false
+}
+
+// keep takes over what the vendor says of its job; addresses that it does not
+// repeat stay.
+func keep(to, said *schemas.Job) {
+	if said.ID != "" {
+		to.ID = said.ID
+	}
+	if said.PollURL != "" {
+		to.PollURL = said.PollURL
+	}
+	if said.CancelURL != "" {
+		to.CancelURL = said.CancelURL
+	}
+	to.State, to.Progress = said.State, said.Progress
+}
+
+// lose records that the job gave no answer. The request is settled if asking
+// elsewhere is of no use.
+func (r *round) lose(p *pipeline.Pending, f *schemas.Failure) (bool, *schemas.Failure) {
+	a := p.Attempt
+	a.LatencyMS = time.Since(a.StartedAt).Milliseconds()
+	a.Outcome, a.HTTPStatus, a.VendorCode, a.Phase = f.Code, f.HTTPStatus, f.VendorCode, f.Phase
+	if f.Usage != nil {
+		a.Usage = *f.Usage
+	}
+	r.job.Attempts = append(r.job.Attempts, a)
+	for i := range r.job.Targets {
+		if t := &r.job.Targets[i]; t.Provider == a.Target.Provider && t.Model == a.Target.Model {
+			r.states[i].done, r.last = true, i
+		}
+	}
+	r.keep(f)
+	return !f.Code.Policy().Fallback, f
+}
+
+// poller finds what asked for the job: jobs are known to the credential that
+// began them only.
+func (r *round) poller(t *schemas.Target) provider.Poller {
+	pool := r.pools[t.Provider]
+	if pool == nil {
+		return nil
+	}
+	for _, e := range pool.InRegion("") {
+		if e.ID == t.Endpoint {
+			p, _ := pool.callers[e.Index()].(provider.Poller)
+			return p
+		}
+	}
+	return nil
+}

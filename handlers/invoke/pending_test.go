@@ -1,0 +1,171 @@
+package invoke
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sira-ai/sira/handlers/provider"
+	"github.com/sira-ai/sira/pipeline"
+	"github.com/sira-ai/sira/schemas"
+)
+
+// worker is a vendor that works in its own time: each look gives the next answer.
+type worker struct {
+	begin, looks int
+	cancelled    int
+	answers      []any // *schemas.Response or *schemas.Failure
+}
+
+func (w *worker) Infer(context.Context, provider.Call, provider.Emit) (*schemas.Response, error) {
+	w.begin++
+	return running(), nil
+}
+
+func (w *worker) Poll(_ context.Context, _ provider.Call, job schemas.Job) (*schemas.Response, error) {
+	if job.ID != "job-1" {
+		return nil, schemas.Fail(schemas.NotFound, "no such job", nil)
+	}
+	w.looks++
+	switch a := w.answers[min(w.looks, len(w.answers))-1].(type) {
+	case *schemas.Failure:
+		return nil, a
+	case *schemas.Response:
+		return a, nil
+	}
+	return nil, nil
+}
+
+func (w *worker) Cancel(context.Context, provider.Call, schemas.Job) error {
+	w.cancelled++
+	return nil
+}
+
+func running() *schemas.Response {
+	return &schemas.Response{Job: &schemas.Job{ID: "job-1", State: schemas.JobRunning}}
+}
+
+func picture() *schemas.Response {
+	return &schemas.Response{
+		Media: []schemas.Media{{MIME: "image/png", URL: "https://vendor.test/1.png"}},
+		Job:   &schemas.Job{ID: "job-1", State: schemas.JobSucceeded},
+		Usage: schemas.Usage{Source: schemas.UsageReported},
+	}
+}
+
+// rounds takes the request through the stage as the retry topics would, until it
+// is not parked any more. Another worker takes each round.
+func rounds(t *testing.T, pools map[string]provider.Provider, job *order) (n int, waited time.Duration, err error) {
+	t.Helper()
+	for {
+		s := build(t, nil, pools, 1)
+		job.Parked = 0
+		err = s.Handle(t.Context(), job.Job)
+		if job.Parked == 0 {
+			return n, waited, err
+		}
+		if job.Response != nil || err != nil {
+			t.Fatalf("parked with response %v and error %v", job.Response, err)
+		}
+		n++
+		waited += job.Parked
+		time.Sleep(job.Parked)
+		job.Origin.Round++
+		job.Origin.Looks++
+	}
+}
+
+func askPicture(targets ...string) *order {
+	job := ask(targets...)
+	job.Request.Op = schemas.OpImage
+	job.Request.Image = &schemas.ImageSpec{Prompt: "a cat"}
+	return job
+}
+
+func TestAVendorsLongJobIsFollowedByWhoeverComesNext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &worker{answers: []any{running(), schemas.Fail(schemas.Network, "", nil), running(), picture()}}
+		job := askPicture("a")
+		n, waited, err := rounds(t, map[string]provider.Provider{"a": w}, job)
+		if err != nil || job.Response == nil || len(job.Response.Media) != 1 {
+			t.Fatalf("error %v, response %+v", err, job.Response)
+		}
+		if n != 4 || w.begin != 1 || w.looks != 4 || waited < 10*time.Second {
+			t.Errorf("%d rounds in %v, begun %d times, looked %d times: want 4, slower each time, 1, 4", n, waited, w.begin, w.looks)
+		}
+		if diff := cmp.Diff([]string{"1 a first ok"}, job.story()); diff != "" {
+			t.Error(diff)
+		}
+		if a := job.Attempts[0]; a.LatencyMS < waited.Milliseconds() || a.Round != job.Origin.Round {
+			t.Errorf("attempt took %d ms in round %d, want the whole time, in the last round", a.LatencyMS, a.Round)
+		}
+	})
+}
+
+func TestAJobThatFailsAtItsVendorFallsOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &worker{answers: []any{running(), schemas.Fail(schemas.Internal, "out of memory", nil)}}
+		other := &worker{answers: []any{picture()}}
+		job := askPicture("a", "b")
+		_, _, err := rounds(t, map[string]provider.Provider{"a": w, "b": other}, job)
+		if err != nil || job.Response == nil {
+			t.Fatalf("error %v, response %v", err, job.Response)
+		}
+		if diff := cmp.Diff([]string{"1 a first internal", "2 b fallback ok"}, job.story()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestAJobThatIsRefusedForItsContentIsNotTakenElsewhere(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &worker{answers: []any{schemas.Fail(schemas.ContentFiltered, "", nil)}}
+		other := &worker{answers: []any{picture()}}
+		job := askPicture("a", "b")
+		_, _, err := rounds(t, map[string]provider.Provider{"a": w, "b": other}, job)
+		if f := failure(t, err); f.Code != schemas.ContentFiltered || other.begin != 0 {
+			t.Errorf("failure %v with %d calls elsewhere", f, other.begin)
+		}
+	})
+}
+
+func TestAJobIsCancelledAtItsVendorWhenTheRequestExpires(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &worker{answers: []any{running()}}
+		job := askPicture("a", "b")
+		job.Deadline = time.Now().Add(20 * time.Second)
+		began := time.Now()
+		_, _, err := rounds(t, map[string]provider.Provider{"a": w, "b": &worker{}}, job)
+		if f := failure(t, err); f.Code != schemas.Timeout || w.cancelled != 1 {
+			t.Errorf("failure %v, cancelled %d times", f, w.cancelled)
+		}
+		if took := time.Since(began); took < 20*time.Second || took > 21*time.Second {
+			t.Errorf("took %v, want the deadline of 20 s", took)
+		}
+		if diff := cmp.Diff([]string{"1 a first timeout"}, job.story()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestAJobOfAnEndpointThatIsGoneIsBegunElsewhere(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		job := askPicture("b")
+		job.Pending = &pipeline.Pending{
+			Job:     schemas.Job{ID: "job-1", State: schemas.JobRunning},
+			Attempt: schemas.Attempt{Number: 1, Target: schemas.Target{Provider: "a", Endpoint: "a-0"}, Reason: ReasonFirst, StartedAt: time.Now()},
+		}
+		_, _, err := rounds(t, map[string]provider.Provider{"b": &worker{answers: []any{picture()}}}, job)
+		if err != nil || job.Response == nil || job.Answered.Provider != "b" {
+			t.Errorf("error %v, answered by %v", err, job.Answered)
+		}
+	})
+}
