@@ -105,13 +105,14 @@ type BlobConfig struct {
 
 // WorkerConfig bounds a worker.
 type WorkerConfig struct {
-	Concurrency     int           `json:"concurrency,omitempty"`       // requests in flight; 2000
-	Window          int           `json:"window,omitempty"`            // unfinished requests of one partition; 1000
-	MaxBytes        int64         `json:"max_bytes,omitempty"`         // of requests held; 256 MiB
-	FlushInterval   time.Duration `json:"flush_interval,omitempty"`    // of transactions; 20ms
-	MaxRequestBytes int           `json:"max_request_bytes,omitempty"` // larger ones are answered payload_too_large; 32 MiB
-	RevokeDrain     time.Duration `json:"revoke_drain,omitempty"`      // 10s
-	Drain           time.Duration `json:"drain,omitempty"`             // 30s
+	Concurrency      int           `json:"concurrency,omitempty"`       // requests in flight; 2000
+	FixedConcurrency bool          `json:"fixed_concurrency,omitempty"` // that many also when this machine does not keep up with them
+	Window           int           `json:"window,omitempty"`            // unfinished requests of one partition; 1000
+	MaxBytes         int64         `json:"max_bytes,omitempty"`         // of requests held; 256 MiB
+	FlushInterval    time.Duration `json:"flush_interval,omitempty"`    // of transactions; 20ms
+	MaxRequestBytes  int           `json:"max_request_bytes,omitempty"` // larger ones are answered payload_too_large; 32 MiB
+	RevokeDrain      time.Duration `json:"revoke_drain,omitempty"`      // 10s
+	Drain            time.Duration `json:"drain,omitempty"`             // 30s
 	// Static keeps partitions for a worker that restarts; turn it off only where
 	// instances have no stable names.
 	Static         *bool         `json:"static_membership,omitempty"`

@@ -110,7 +110,7 @@ func (a *App) engine() (*kafka.Engine, error) {
 	store := c.BlobStore()
 	return kafka.NewEngine(kafka.EngineConfig{
 		Client: a.client, Instance: c.Instance, Group: c.Kafka.Prefix + "worker", Lanes: c.lanes(),
-		Concurrency: w.Concurrency, Window: w.Window, MaxBytes: w.MaxBytes, MaxRequestBytes: w.MaxRequestBytes, FlushInterval: w.FlushInterval,
+		Concurrency: w.Concurrency, FixedConcurrency: w.FixedConcurrency, Window: w.Window, MaxBytes: w.MaxBytes, MaxRequestBytes: w.MaxRequestBytes, FlushInterval: w.FlushInterval,
 		RevokeDrain: w.RevokeDrain, Drain: w.Drain, SessionTimeout: w.SessionTimeout, StaticMembership: w.Static == nil || *w.Static,
 		Decode: func(ctx context.Context, value []byte, req *schemas.Request) error {
 			err := a.codecs.Request.Decode(ctx, value, req)
