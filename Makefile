@@ -57,6 +57,10 @@ race: chdb ## Run all unit tests under the race detector
 integration: build chdb kafka ## Run the suites against Apache Kafka itself (needs Java 17 and Maven)
 	SIRA_INTEGRATION=1 $(GO) test -count=1 -timeout 40m ./integration/...
 
+.PHONY: integration-llm
+integration-llm: llm ## Send 50 requests through Kafka and Sira to a real model on this machine
+	SIRA_LLM=1 SIRA_INTEGRATION=1 $(GO) test -count=1 -timeout 20m -run 'RealModel|OfflineQuickStart' -v ./integration/
+
 .PHONY: exchanges
 exchanges: ## Replay recorded calls to real vendors through the adapters: make exchanges DIR=folder
 	$(GO) run ./integration/exchanges $(or $(DIR),../shared/data/providers)
@@ -113,3 +117,7 @@ chdb: ## Fetch the embedded ClickHouse engine (needs npm, once)
 .PHONY: kafka
 kafka: ## Fetch Apache Kafka (needs Maven, once)
 	@.ci/fetch-kafka >/dev/null
+
+.PHONY: llm
+llm: ## Fetch a small model and build a server for it (needs pip and CMake, once)
+	@.ci/fetch-llm >/dev/null

@@ -90,3 +90,47 @@ func TestDetectScoreSaysWhatIsWrong(t *testing.T) {
 		})
 	}
 }
+
+func TestDetectReplayMeasuresThePredictor(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"detect", "replay", "--days", "0.5", "--rate", "2"}
+	code, out, errs := sira(t, append(args, "--json", "--svg", dir)...)
+	if code != exitOK {
+		t.Fatalf("exit code %d\n%s", code, errs)
+	}
+	var r struct {
+		Incidents int
+		Bins      []struct{ Said, Seen float64 }
+	}
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.Incidents == 0 || len(r.Bins) == 0 {
+		t.Errorf("nothing measured: %s", out)
+	}
+	if pictures, err := filepath.Glob(filepath.Join(dir, "*.svg")); err != nil || len(pictures) != 4 {
+		t.Errorf("pictures %v, %v", pictures, err)
+	}
+	if _, table, _ := sira(t, args...); !strings.Contains(table, "Brier score") || !strings.Contains(table, "slow burn") {
+		t.Errorf("table:\n%s", table)
+	}
+}
+
+func TestDetectReplayRefusesWhatMakesNoSense(t *testing.T) {
+	model := filepath.Join(t.TempDir(), "model.json")
+	if err := os.WriteFile(model, []byte(`{"coefficients":{"moon":1}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, args := range map[string][]string{
+		"write 0.5 to 60":             {"--days", "0"},
+		"no number of days":           {"--days", "long"},
+		"write a number above 0":      {"--rate", "-1"},
+		"features that there are not": {"--model", model},
+		"0 < leave < enter":           {"--enter", "7"},
+	} {
+		code, _, errs := sira(t, append([]string{"detect", "replay"}, args...)...)
+		if code != exitUsage || !strings.Contains(errs, want) {
+			t.Errorf("%v: exit code %d, %q; want %d and %q", args, code, errs, exitUsage, want)
+		}
+	}
+}

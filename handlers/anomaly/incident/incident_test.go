@@ -69,7 +69,7 @@ func TestWeightsThatFollowThePredictionHalveFailures(t *testing.T) {
 func TestSameSeedSameFigures(t *testing.T) {
 	t.Parallel()
 	p := short(7)
-	p.Length = 4 * time.Hour
+	p.Length, p.Rate = 3*time.Hour, 4
 	if diff := cmp.Diff(evaluate(t, p), evaluate(t, p)); diff != "" {
 		t.Error(diff)
 	}
@@ -141,7 +141,7 @@ func TestWorseModelIsRefusedWithTheReason(t *testing.T) {
 func TestPicturesAreWellFormed(t *testing.T) {
 	t.Parallel()
 	p := short(3)
-	p.Length = 10 * time.Hour
+	p.Length, p.Rate = 6*time.Hour, 4
 	for name, picture := range evaluate(t, p).Pictures() {
 		for d := xml.NewDecoder(bytes.NewReader(picture)); ; {
 			_, err := d.Token()

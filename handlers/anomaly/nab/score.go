@@ -136,7 +136,7 @@ func (c *Corpus) events(scores [][]float64, p Profile) []event {
 			events = append(events, event{score: scores[i][row], value: value, series: i, window: window})
 		})
 	}
-	slices.SortStableFunc(events, func(a, b event) int { return cmp.Compare(b.score, a.score) })
+	slices.SortFunc(events, func(a, b event) int { return cmp.Compare(b.score, a.score) })
 	return events
 }
 
