@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sira-ai/sira/handlers/balance"
+	"github.com/sira-ai/sira/handlers/balance/limit"
 	"github.com/sira-ai/sira/handlers/invoke"
 	"github.com/sira-ai/sira/handlers/routing"
 	"github.com/sira-ai/sira/handlers/simulate"
@@ -32,6 +33,7 @@ type Config struct {
 	Worker     WorkerConfig          `json:"worker,omitzero"`
 	Providers  []ProviderConfig      `json:"providers,omitempty"`
 	Balance    balance.Config        `json:"balance,omitzero"`
+	Limits     limit.Config          `json:"limits,omitzero"`
 	Invoke     invoke.Config         `json:"invoke,omitzero"`
 	Models     []routing.ModelConfig `json:"models,omitempty"`
 	Routes     []routing.RouteConfig `json:"routes,omitempty"`
@@ -122,19 +124,23 @@ type WorkerConfig struct {
 // ProviderConfig is an account at a vendor. Settings are those of its kind, such
 // as base_url and api_key; an endpoint's settings replace the provider's.
 type ProviderConfig struct {
-	Name      string           `json:"name"`
-	Kind      string           `json:"kind"`
-	Region    string           `json:"region,omitempty"`
-	Balance   string           `json:"balance,omitempty"` // a kind; least_load
-	Endpoints []EndpointConfig `json:"endpoints,omitempty"`
-	Settings  Settings         `json:",inline" yaml:",inline"`
+	Name    string `json:"name"`
+	Kind    string `json:"kind"`
+	Region  string `json:"region,omitempty"`
+	Balance string `json:"balance,omitempty"` // a kind; least_load
+	// BalanceSettings are those of that kind, such as load of consistent_hash.
+	BalanceSettings Settings         `json:"balance_settings,omitempty"`
+	Endpoints       []EndpointConfig `json:"endpoints,omitempty"`
+	Settings        Settings         `json:",inline" yaml:",inline"`
 }
 
 // EndpointConfig is one address or credential of a provider.
 type EndpointConfig struct {
 	ID       string   `json:"id"`
 	Region   string   `json:"region,omitempty"`
-	Key      string   `json:"key,omitempty"` // name of the credential; endpoints of one key rest together
+	Zone     string   `json:"zone,omitempty"`     // within the region
+	Priority int      `json:"priority,omitempty"` // 0 is asked first, by balance: spillover
+	Key      string   `json:"key,omitempty"`      // name of the credential; endpoints of one key rest together
 	Weight   int      `json:"weight,omitempty"`
 	Settings Settings `json:",inline" yaml:",inline"`
 }
@@ -179,6 +185,7 @@ func Defaults() Config {
 		ClickHouse: ClickHouseConfig{DSN: Embedded, Listen: "127.0.0.1:8123"},
 		Worker:     WorkerConfig{Concurrency: 2000, Window: 1000, MaxBytes: 256 << 20, FlushInterval: 20 * time.Millisecond, RevokeDrain: 10 * time.Second, Drain: 30 * time.Second, SessionTimeout: 10 * time.Second},
 		Balance:    balance.Defaults(),
+		Limits:     limit.Defaults(),
 		Invoke:     invoke.Defaults(),
 		Simulator:  simulate.Config{Listen: "127.0.0.1:8089"},
 	}

@@ -443,6 +443,7 @@ func (d *document) validate(cfg *Config) {
 	engine := kafka.EngineConfig{Instance: cfg.Instance, Group: "sira", Lanes: cfg.lanes(), Concurrency: cfg.Worker.Concurrency}
 	check("kafka.lanes", engine.Validate())
 	check("balance", cfg.Balance.Validate())
+	check("limits", cfg.Limits.Validate())
 	check("invoke", cfg.Invoke.Validate())
 	check("simulator", cfg.Simulator.Validate())
 	rc := routing.Config{Models: cfg.Models, Routes: cfg.Routes}
@@ -502,7 +503,11 @@ func (d *document) providers(cfg *Config) {
 		}
 		known[p.Name] = true
 		if p.Balance != "" {
-			if err := balancers().Check(p.Balance, nil); err != nil {
+			bs, err := settingsOf(p.BalanceSettings, nil)
+			if err == nil {
+				err = balancers().Check(p.Balance, bs)
+			}
+			if err != nil {
 				d.path(at+".balance", err.Error())
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
@@ -41,9 +42,10 @@ func (a *App) startWorker(g *group) error {
 	if err != nil {
 		return err
 	}
-	router, err := routing.New(routing.Config{Models: c.Models, Routes: c.Routes}, strategies(), env)
+	measured := new(routing.Measured)
+	router, err := c.Router(env, routing.Sources{Health: measured})
 	if err != nil {
-		return fmt.Errorf("building routes: %w", err)
+		return err
 	}
 	asker, err := invoke.New(c.Invoke, pools)
 	if err != nil {
@@ -68,6 +70,7 @@ func (a *App) startWorker(g *group) error {
 			{Name: "invoke", Stage: asker},
 		},
 		Settle: []pipeline.Step{
+			{Name: "routing outcomes", Stage: router.Learn(measured)},
 			{Name: "cost", Stage: cost.New(cost.Config{Book: book, ConfigVersion: c.Version})},
 			{Name: "audit", Stage: audit.New(audit.Config{Worker: c.Instance, ConfigVersion: c.Version})},
 		},
@@ -160,9 +163,16 @@ func (c *Config) PriceBook() (*cost.Book, error) {
 // pools builds every provider with its endpoints.
 func (a *App) pools(env catalog.Env) (map[string]*invoke.Pool, error) {
 	kinds := providers()
+	// Workers that fail together must not come back together.
+	bc := a.cfg.Balance
+	bc.Seed ^= xxhash.Sum64String(a.cfg.Instance)
 	out := map[string]*invoke.Pool{}
 	for _, p := range a.cfg.Providers {
-		b, err := balancers().Build(orDefault(p.Balance, "least_load"), nil, env)
+		bs, err := settingsOf(p.BalanceSettings, nil)
+		if err != nil {
+			return nil, fmt.Errorf("building provider %s: %w", p.Name, err)
+		}
+		b, err := balancers().Build(orDefault(p.Balance, "least_load"), bs, env)
 		if err != nil {
 			return nil, fmt.Errorf("building provider %s: %w", p.Name, err)
 		}
@@ -177,11 +187,13 @@ func (a *App) pools(env catalog.Env) (map[string]*invoke.Pool, error) {
 				return nil, fmt.Errorf("building provider %s: %w", p.Name, err)
 			}
 			endpoints = append(endpoints, invoke.Endpoint{
-				EndpointConfig: balance.EndpointConfig{ID: e.ID, Region: e.Region, Key: orDefault(e.Key, e.ID), Weight: e.Weight},
-				Provider:       v,
+				EndpointConfig: balance.EndpointConfig{
+					ID: e.ID, Region: e.Region, Zone: e.Zone, Priority: e.Priority, Key: orDefault(e.Key, e.ID), Weight: e.Weight, Caller: v,
+				},
+				Provider: v,
 			})
 		}
-		pool, err := invoke.NewPool(p.Name, p.Kind, a.cfg.Balance, b, endpoints, a.breakerChanged)
+		pool, err := invoke.NewPool(p.Name, p.Kind, bc, b, endpoints, a.breakerChanged)
 		if err != nil {
 			return nil, fmt.Errorf("building provider %s: %w", p.Name, err)
 		}

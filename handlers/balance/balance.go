@@ -1,7 +1,7 @@
 // Package balance decides which endpoint of a provider is called: which region,
-// key or replica. It keeps what is known of each endpoint (calls in flight,
-// whether its key must rest, the state of its circuit breaker) and asks a
-// Balancer to pick among those that are usable.
+// key or replica. It keeps what is known of each endpoint (calls in flight, how
+// fast it answers, whether its key must rest, the state of its circuit breaker)
+// and asks a Balancer to pick among those that are usable.
 //
 // Everything is in memory and of this process: another worker learns for itself.
 package balance
@@ -15,6 +15,14 @@ import "github.com/sira-ai/sira/pipeline/catalog"
 // Balancer serves one Pool, so it may keep state by [Endpoint.Index].
 type Balancer interface {
 	Pick(affinity uint64, endpoints []*Endpoint) *Endpoint
+}
+
+// Watcher is a Balancer that also wants to know the endpoints that are not
+// usable. It is told all of them before the first Pick and whenever they are
+// replaced; a Pick under way may still be given earlier ones. The slice is
+// nobody's to change.
+type Watcher interface {
+	Watch(endpoints []*Endpoint)
 }
 
 // Entry is a kind of balancer for the catalog.

@@ -27,24 +27,35 @@ type Change struct {
 var errNeutral = errors.New("says nothing about health")
 
 // newBreaker gives e its breaker. onChange may be nil.
-func (e *Endpoint) newBreaker(c BreakerConfig, onChange func(Change)) {
+//
+// gobreaker keeps the states and the counts. How long an opening lasts is kept
+// here, in openUntil, because gobreaker knows one length for all: its own door is
+// never the later one, and nobody knocks at it before ours opens.
+func (e *Endpoint) newBreaker(c BreakerConfig, draws *Draws, onChange func(Change)) {
+	e.evidence = newEvidence(c)
+	openings := &openings{config: c, draws: draws}
 	e.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:         e.ID,
 		MaxRequests:  c.Probes,
 		Interval:     c.Window,
 		BucketPeriod: max(c.Window/10, time.Millisecond),
-		Timeout:      c.OpenFor,
+		Timeout:      time.Nanosecond,
 		ReadyToTrip: func(n gobreaker.Counts) bool {
 			finished := n.TotalSuccesses + n.TotalFailures
 			return n.ConsecutiveFailures >= c.Consecutive ||
-				finished >= c.MinRequests && float64(n.TotalFailures) >= c.Ratio*float64(finished)
+				e.evidence.score > c.Evidence ||
+				c.Ratio > 0 && finished >= c.MinRequests && float64(n.TotalFailures) >= c.Ratio*float64(finished)
 		},
 		IsExcluded: func(err error) bool { return errors.Is(err, errNeutral) },
 		OnStateChange: func(_ string, from, to gobreaker.State) {
 			now := time.Now()
-			if to == gobreaker.StateOpen {
-				// gobreaker opens its door after this moment, not at it.
-				e.openUntil.Store(now.Add(c.OpenFor).UnixNano() + 1)
+			switch to {
+			case gobreaker.StateOpen:
+				e.openUntil.Store(now.Add(openings.next(from, now)).UnixNano())
+				e.evidence.reset()
+			case gobreaker.StateClosed:
+				openings.closed = now
+				e.startSlowly(now)
 			}
 			e.state.Store(int32(to))
 			e.generation.Add(1)
@@ -53,6 +64,66 @@ func (e *Endpoint) newBreaker(c BreakerConfig, onChange func(Change)) {
 			}
 		},
 	})
+}
+
+// openings says how long a breaker stays open. gobreaker's lock guards it.
+type openings struct {
+	config BreakerConfig
+	draws  *Draws
+	row    int // openings in a row before the next
+	closed time.Time
+}
+
+// next returns how long an opening at now lasts. It is at least two nanoseconds,
+// so that gobreaker's own door is open by then.
+func (o *openings) next(from gobreaker.State, now time.Time) time.Duration {
+	if from == gobreaker.StateClosed && (o.closed.IsZero() || now.Sub(o.closed) >= o.config.Window) {
+		o.row = 0
+	}
+	d, longest := o.config.OpenFor, max(o.config.OpenFor, o.config.OpenMax)
+	for range o.row {
+		if d >= longest/2 {
+			d = longest
+			break
+		}
+		d *= 2
+	}
+	o.row++
+	return max(time.Duration(float64(d)*(1-o.config.Jitter*o.draws.Unit())), 2)
+}
+
+// admit asks the breaker for a call. A closed breaker is not asked at all: its
+// calls are counted when they end. Otherwise report is what the call's end must
+// be told to.
+func (e *Endpoint) admit() (report func(error), ok bool) {
+	if gobreaker.State(e.state.Load()) == gobreaker.StateClosed {
+		return nil, true
+	}
+	if time.Now().UnixNano() < e.openUntil.Load() {
+		return nil, false
+	}
+	report, err := e.breaker.Allow()
+	return report, err == nil
+}
+
+// count tells a closed breaker about a finished call that began in the given
+// generation; a call from before the breaker's last change has no say. It is
+// counted at its end, not at its beginning: gobreaker forgets a call that began
+// before its window, and a timeout of two minutes must count in a window of
+// thirty seconds.
+//
+// Callers take turns. A breaker opens in here, and a call that looked at it
+// before another opened it would knock at an open breaker and be a probe.
+func (e *Endpoint) count(outcome error, generation uint64, now time.Time) {
+	e.counting.Lock()
+	defer e.counting.Unlock()
+	if e.generation.Load() != generation || gobreaker.State(e.state.Load()) != gobreaker.StateClosed {
+		return
+	}
+	e.evidence.add(outcome != nil, now)
+	if report, err := e.breaker.Allow(); err == nil {
+		report(outcome)
+	}
 }
 
 func stateName(s gobreaker.State) string {

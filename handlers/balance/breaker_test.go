@@ -38,10 +38,12 @@ func TestWhatOpensTheBreaker(t *testing.T) {
 	}{
 		{"four failures in a row do not", repeat(4, schemas.Unavailable), 0, balance.Closed},
 		{"five do", repeat(5, schemas.Unavailable), 0, balance.Open},
-		{"half of ten does", repeat(5, schemas.OK, schemas.Timeout), 0, balance.Open},
-		{"half of eight does not", repeat(4, schemas.OK, schemas.Timeout), 0, balance.Closed},
-		{"a third does not", repeat(20, schemas.OK, schemas.OK, schemas.Internal), 0, balance.Closed},
-		{"failures spread over more than the window do not", repeat(9, schemas.OK, schemas.Internal), 5 * time.Second, balance.Closed},
+		{"half of twenty does", repeat(10, schemas.OK, schemas.Timeout), 0, balance.Open},
+		{"half of eighteen does not", repeat(9, schemas.OK, schemas.Timeout), 0, balance.Closed},
+		{"a third of 33 does", repeat(11, schemas.OK, schemas.OK, schemas.Internal), 0, balance.Open},
+		{"three in a hundred never do", repeat(200, append(repeat(32, schemas.OK), schemas.Internal)...), 0, balance.Closed},
+		{"half of few calls does", repeat(12, schemas.OK, schemas.Internal), 5 * time.Second, balance.Open},
+		{"failures of one in an hour do not", repeat(50, schemas.Internal), time.Hour, balance.Closed},
 		{"bad requests never do", repeat(50, schemas.InvalidRequest), 0, balance.Closed},
 		{"filtered content never does", repeat(50, schemas.ContentFiltered), 0, balance.Closed},
 		{"requesters who leave never do", repeat(50, schemas.Cancelled), 0, balance.Closed},
@@ -102,8 +104,8 @@ func TestTheBreakerProbesAndCloses(t *testing.T) {
 		open(t, p)
 		_, err := p.Acquire(0, "", "m", time.Now())
 		u, ok := errors.AsType[*balance.UnusableError](err)
-		if !ok || time.Until(u.Until) != 10*time.Second+1 {
-			t.Fatalf("got %v, want to be told to come back in 10 s", err)
+		if !ok || time.Until(u.Until) > 10*time.Second || time.Until(u.Until) < 8*time.Second {
+			t.Fatalf("got %v, want to be told to come back in 8 to 10 s", err)
 		}
 		time.Sleep(time.Until(u.Until)) // synctest's clock
 		first, second := acquire(t, p, "", "m"), acquire(t, p, "", "m")

@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -9,94 +10,149 @@ import (
 
 // EndpointConfig describes an endpoint.
 type EndpointConfig struct {
-	ID     string `json:"id"`               // unique within the pool; a label of metrics
-	Region string `json:"region,omitempty"` // where it is, in the operator's words
-	Key    string `json:"key,omitempty"`    // name of the credential, never the credential; endpoints of one key rest together
-	Weight int    `json:"weight,omitempty"` // share of calls relative to the others; 0 means 1
+	ID       string `json:"id"`                 // unique within the pool; a label of metrics
+	Address  string `json:"address,omitempty"`  // host:port or base URL, where discovery found one; not looked at here
+	Region   string `json:"region,omitempty"`   // where it is, in the operator's words
+	Zone     string `json:"zone,omitempty"`     // within the region
+	Key      string `json:"key,omitempty"`      // name of the credential, never the credential; endpoints of one key rest together
+	Weight   int    `json:"weight,omitempty"`   // share of calls relative to the others; 0 means 1
+	Priority int    `json:"priority,omitempty"` // 0 is asked first; for balancers that spill over
+
+	// Caller is what calls the endpoint, for whoever holds a Lease; it is not
+	// looked at here.
+	Caller any `json:"-"`
 }
 
 // Endpoint is one address of a provider with one credential. Make it with
 // [NewPool]. It is safe for concurrent use; nobody changes the fields.
 type Endpoint struct {
+	// What every call looks at comes first, to be in few lines of memory.
+	inFlight   atomic.Int64
+	live       atomic.Int64 // weight with share and remote; negative while it starts slowly
+	ramp       ramp
+	openUntil  atomic.Int64 // unix nanoseconds
+	own        rest         // of this endpoint
+	key        *rest        // shared by the endpoints of one key
+	index      int
+	hash       uint64
+	state      atomic.Int32 // a gobreaker.State; a mirror, so that looking at it takes no lock
+	gone       atomic.Bool  // from the pool
+	generation atomic.Uint64
+
 	ID       string
+	Address  string
 	Provider string
 	Region   string
+	Zone     string
 	Key      string
-	Weight   int
+	Priority int
 
-	index    int
-	share    atomic.Int64 // percent of Weight
-	inFlight atomic.Int64
+	near     int          // 0: same zone, 1: same region, 2: elsewhere; 0 where there is no preference
+	remote   int64        // percent of weight, for the distance
+	caller   atomic.Value // of callerBox
+	weighing sync.Mutex
+	weight   atomic.Int64
+	share    atomic.Int64 // percent of weight
 	calls    atomic.Int64
 	failures atomic.Int64
-	latency  atomic.Int64 // of answered calls, exponentially weighted, nanoseconds
+	measure  measure
 
-	own rest  // of this endpoint
-	key *rest // shared by the endpoints of one key
-
-	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
-	// What follows mirrors the breaker, so that looking at it takes no lock.
-	state      atomic.Int32 // a gobreaker.State
-	generation atomic.Uint64
-	openUntil  atomic.Int64 // unix nanoseconds
+	counting sync.Mutex // held by one call at a time that tells a closed breaker its outcome
+	breaker  *gobreaker.TwoStepCircuitBreaker[struct{}]
+	evidence *evidence
+	spare    atomic.Int64 // how much longer ordinary calls leave probing to Health, nanoseconds
 }
 
-// Index is the endpoint's place in its pool, from 0 without gaps.
+// callerBox lets callers of different types follow each other in an atomic.Value.
+type callerBox struct{ caller any }
+
+// Index is the endpoint's place in its pool, from 0. It stays the same while the
+// endpoint does, and is given to another one only after the last call ended.
 func (e *Endpoint) Index() int { return e.index }
+
+// Caller returns the Caller of the endpoint's latest configuration.
+func (e *Endpoint) Caller() any {
+	box, _ := e.caller.Load().(callerBox)
+	return box.caller
+}
 
 // InFlight returns how many calls are under way.
 func (e *Endpoint) InFlight() int64 { return e.inFlight.Load() }
 
-// LiveWeight returns a hundred times Weight, lowered by [Endpoint.SetShare].
-// It is never below 1.
-func (e *Endpoint) LiveWeight() int64 { return int64(e.Weight) * e.share.Load() }
+// Weight returns the configured weight.
+func (e *Endpoint) Weight() int { return int(e.weight.Load()) }
+
+// Distance is 0 for an endpoint in the zone of this process, 1 for one in its
+// region, and 2 elsewhere. It is 0 where the configuration names no locality.
+func (e *Endpoint) Distance() int { return e.near }
+
+// LiveWeight returns a hundred times Weight, lowered by [Endpoint.SetShare], by
+// distance, and while the endpoint starts slowly. It is never below 1.
+func (e *Endpoint) LiveWeight() int64 {
+	if w := e.live.Load(); w > 0 {
+		return w
+	}
+	return e.startingWeight()
+}
+
+// startingWeight is apart from LiveWeight so that the latter is inlined.
+func (e *Endpoint) startingWeight() int64 {
+	percent := e.ramp.percent(time.Now().UnixNano())
+	if percent == 100 {
+		e.reweigh()
+	}
+	return max(abs(e.live.Load())*percent/100, 1)
+}
+
+func abs(n int64) int64 { return max(n, -n) }
+
+// startSlowly begins a slow start.
+func (e *Endpoint) startSlowly(now time.Time) {
+	e.ramp.start(now.UnixNano())
+	e.reweigh()
+}
+
+// FullWeight returns what LiveWeight is without SetShare and slow start.
+func (e *Endpoint) FullWeight() int64 { return max(e.weight.Load()*e.remote, 1) }
+
+// Hash scatters endpoints evenly. It depends on the ID alone, so that all workers
+// agree on it.
+func (e *Endpoint) Hash() uint64 { return e.hash }
 
 // SetShare lowers the endpoint's weight to percent of what was configured, for
 // whoever predicts that it is about to fail. Values are held within 5 and 100,
 // so that an endpoint keeps giving evidence of its health.
-func (e *Endpoint) SetShare(percent int) { e.share.Store(int64(min(max(percent, 5), 100))) }
+func (e *Endpoint) SetShare(percent int) {
+	e.share.Store(int64(min(max(percent, 5), 100)))
+	e.reweigh()
+}
+
+// SetWeight changes the configured weight. Values are held within 1 and 1,000,000.
+func (e *Endpoint) SetWeight(weight int) {
+	e.weight.Store(int64(min(max(weight, 1), maxWeight)))
+	e.reweigh()
+}
+
+// reweigh computes the live weight anew. Changes take turns, so that the last one
+// computes with all of them.
+func (e *Endpoint) reweigh() {
+	e.weighing.Lock()
+	defer e.weighing.Unlock()
+	w := max(e.weight.Load()*e.share.Load()*e.remote/100, 1)
+	if e.ramp.on() {
+		w = -w
+	}
+	e.live.Store(w)
+}
 
 // usableAt returns the time from which the endpoint may be asked, in unix
 // nanoseconds; a time not after now means now.
 func (e *Endpoint) usableAt() int64 {
 	at := max(e.own.until.Load(), e.key.until.Load())
-	if gobreaker.State(e.state.Load()) == gobreaker.StateOpen {
-		at = max(at, e.openUntil.Load())
+	if gobreaker.State(e.state.Load()) != gobreaker.StateClosed {
+		at = max(at, e.openUntil.Load()+e.spare.Load())
 	}
 	return at
-}
-
-// admit asks the breaker for a call. A closed breaker is not asked at all: its
-// calls are counted when they end. Otherwise report is what the call's end must
-// be told to.
-func (e *Endpoint) admit() (report func(error), ok bool) {
-	if gobreaker.State(e.state.Load()) == gobreaker.StateClosed {
-		return nil, true
-	}
-	report, err := e.breaker.Allow()
-	return report, err == nil
-}
-
-// count tells a closed breaker about a finished call. It is counted at its end,
-// not at its beginning: gobreaker forgets a call that began before its window,
-// and a timeout of two minutes must count in a window of thirty seconds.
-func (e *Endpoint) count(outcome error) {
-	if report, err := e.breaker.Allow(); err == nil {
-		report(outcome)
-	}
-}
-
-func (e *Endpoint) observe(d time.Duration) {
-	for {
-		old := e.latency.Load()
-		next := old + (int64(d)-old)/5
-		if old == 0 {
-			next = int64(d)
-		}
-		if e.latency.CompareAndSwap(old, next) {
-			return
-		}
-	}
 }
 
 // rest is a time before which something is left alone.
@@ -110,6 +166,36 @@ func (r *rest) extend(until int64) {
 			return
 		}
 	}
+}
+
+// ramp is a slow start: a share that grows evenly.
+type ramp struct {
+	from   atomic.Int64 // unix nanoseconds; 0: not ramping
+	window int64        // nanoseconds
+	floor  int64        // percent
+}
+
+func (r *ramp) start(now int64) {
+	if r.window > 0 {
+		r.from.Store(now)
+	}
+}
+
+func (r *ramp) on() bool { return r.from.Load() != 0 }
+
+// percent returns the share now, and ends the ramp when it is whole.
+func (r *ramp) percent(now int64) int64 {
+	from := r.from.Load()
+	if from == 0 {
+		return 100
+	}
+	if now-from >= r.window {
+		r.from.CompareAndSwap(from, 0)
+		return 100
+	}
+	// In milliseconds, so that the product fits for windows of years.
+	grown := (now - from) / 1e6 * 100 / max(r.window/1e6, 1)
+	return min(max(r.floor, grown), 100)
 }
 
 // SharesKey reports whether e and other rest together when their key must.

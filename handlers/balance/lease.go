@@ -27,29 +27,38 @@ func (l *Lease) Done(outcome *schemas.Failure, latency time.Duration) {
 		return
 	}
 	e := l.Endpoint
-	e.inFlight.Add(-1)
 	e.calls.Add(1)
 	var verdict error
 	switch {
 	case outcome == nil:
-		e.observe(latency)
 	case outcome.Code.Policy().Breaker:
 		e.failures.Add(1)
 		verdict = outcome
 	default:
 		verdict = errNeutral
 	}
-	switch {
-	case l.report != nil:
-		l.report(verdict)
-	case verdict == nil || outcome.Code.Policy().Breaker:
-		// A call that began before the breaker's last change has no say.
-		if l.generation == e.generation.Load() {
-			e.count(verdict)
-		}
-	}
+	// Measured before it leaves: an idle endpoint is judged by what it did last.
+	e.conclude(verdict, latency, l.report, l.generation)
+	e.inFlight.Add(-1)
 	if outcome != nil {
 		l.rest(outcome)
+	}
+}
+
+// conclude tells the measurements and the breaker how a call went. report is
+// that of a probe, or nil for a call that the closed breaker of the generation
+// let through.
+func (e *Endpoint) conclude(verdict error, latency time.Duration, report func(error), generation uint64) {
+	now := time.Now()
+	neutral := verdict == errNeutral //nolint:errorlint // it is made here and never wrapped
+	if !neutral {
+		e.measure.observe(latency, verdict != nil, now.UnixNano())
+	}
+	switch {
+	case report != nil:
+		report(verdict)
+	case !neutral:
+		e.count(verdict, generation, now)
 	}
 }
 

@@ -1,7 +1,6 @@
 package balance
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -18,12 +17,15 @@ const probeWait = 250 * time.Millisecond
 
 // Pool holds the endpoints of one provider. It is safe for concurrent use.
 type Pool struct {
-	provider  string
-	config    Config
-	balancer  Balancer
-	endpoints []*Endpoint
-	byRegion  map[string][]*Endpoint // "" is all of them
-	scratch   sync.Pool              // of *[]*Endpoint
+	provider string
+	config   Config
+	balancer Balancer
+	onChange func(Change)
+	members  atomic.Pointer[roster]
+	scratch  sync.Pool // of *[]*Endpoint
+
+	changing sync.Mutex  // held while the endpoints are replaced
+	slots    []*Endpoint // by index; guarded by changing
 
 	denied denials
 }
@@ -35,51 +37,21 @@ func NewPool(provider string, c Config, b Balancer, endpoints []EndpointConfig, 
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if len(endpoints) == 0 {
-		return nil, fmt.Errorf("provider %s has no endpoints: name at least one key or address", provider)
-	}
-	p := &Pool{provider: provider, config: c, balancer: b, byRegion: make(map[string][]*Endpoint)}
+	p := &Pool{provider: provider, config: c, balancer: b, onChange: onChange}
 	p.scratch.New = func() any {
 		s := make([]*Endpoint, 0, len(endpoints))
 		return &s
 	}
-	keys := make(map[string]*rest)
-	ids := make(map[string]bool)
-	var faults []error
-	for i, ec := range endpoints {
-		switch {
-		case ec.ID == "":
-			faults = append(faults, fmt.Errorf("endpoints[%d].id is missing", i))
-		case ids[ec.ID]:
-			faults = append(faults, fmt.Errorf("endpoints[%d].id %q is taken: ids are unique within a provider", i, ec.ID))
-		case ec.Weight < 0 || ec.Weight > maxWeight:
-			faults = append(faults, fmt.Errorf("endpoints[%d].weight is %d: write 1 to %d", i, ec.Weight, maxWeight))
-		}
-		ids[ec.ID] = true
-		e := &Endpoint{ID: ec.ID, Provider: provider, Region: ec.Region, Key: ec.Key, Weight: max(ec.Weight, 1), index: i}
-		e.share.Store(100)
-		e.key = keys[ec.Key]
-		if e.key == nil {
-			e.key = new(rest)
-			if ec.Key != "" {
-				keys[ec.Key] = e.key
-			}
-		}
-		e.newBreaker(c.Breaker, onChange)
-		p.endpoints = append(p.endpoints, e)
-		p.byRegion[""] = append(p.byRegion[""], e)
-		if e.Region != "" {
-			p.byRegion[e.Region] = append(p.byRegion[e.Region], e)
-		}
-	}
-	if err := errors.Join(faults...); err != nil {
+	p.members.Store(newRoster(nil))
+	if err := p.Replace(endpoints); err != nil {
 		return nil, err
+	}
+	for _, e := range p.members.Load().all {
+		e.ramp.from.Store(0) // where all begin at once, none has to wait for the others
+		e.reweigh()
 	}
 	return p, nil
 }
-
-// maxWeight keeps sums of weights far from overflow.
-const maxWeight = 1_000_000
 
 // UnusableError says that no endpoint can be called now.
 type UnusableError struct {
@@ -102,7 +74,17 @@ func (e *UnusableError) Error() string {
 // region, where "" means any. It does not wait: when no endpoint is usable it
 // returns an *UnusableError. Every Lease must be given back with Done.
 func (p *Pool) Acquire(affinity uint64, region, model string, now time.Time) (*Lease, error) {
-	nanos := now.UnixNano()
+	for {
+		members := p.members.Load()
+		lease, err := p.acquire(members.in[region], affinity, region, model, now.UnixNano())
+		// Endpoints that were replaced meanwhile are no reason to give up.
+		if err == nil || p.members.Load() == members {
+			return lease, err
+		}
+	}
+}
+
+func (p *Pool) acquire(from []*Endpoint, affinity uint64, region, model string, nanos int64) (*Lease, error) {
 	soonest := int64(math.MaxInt64)
 	scratch, _ := p.scratch.Get().(*[]*Endpoint)
 	usable := (*scratch)[:0]
@@ -110,7 +92,7 @@ func (p *Pool) Acquire(affinity uint64, region, model string, now time.Time) (*L
 		*scratch = usable[:0]
 		p.scratch.Put(scratch)
 	}()
-	for _, e := range p.byRegion[region] {
+	for _, e := range from {
 		at := max(e.usableAt(), p.denied.until(e.key, model, nanos))
 		if at <= nanos {
 			usable = append(usable, e)
@@ -120,9 +102,8 @@ func (p *Pool) Acquire(affinity uint64, region, model string, now time.Time) (*L
 	}
 	for len(usable) > 0 {
 		e := p.balancer.Pick(affinity, usable)
-		if report, ok := e.admit(); ok {
-			e.inFlight.Add(1)
-			return &Lease{Endpoint: e, pool: p, model: model, generation: e.generation.Load(), report: report}, nil
+		if report, generation, ok := e.enter(); ok {
+			return &Lease{Endpoint: e, pool: p, model: model, generation: generation, report: report}, nil
 		}
 		soonest = min(soonest, nanos+int64(probeWait))
 		i := slices.Index(usable, e)
@@ -135,22 +116,50 @@ func (p *Pool) Acquire(affinity uint64, region, model string, now time.Time) (*L
 	return nil, err
 }
 
+// enter begins a call, if the breaker lets it through and the endpoint is still
+// of the pool. The call counts as in flight before it is asked whether it is
+// gone: whoever removes the endpoint marks it first and counts afterwards, so
+// that one of the two sees the other.
+func (e *Endpoint) enter() (report func(error), generation uint64, ok bool) {
+	generation = e.generation.Load()
+	report, ok = e.admit()
+	if !ok {
+		return nil, 0, false
+	}
+	e.inFlight.Add(1)
+	if e.gone.Load() {
+		e.inFlight.Add(-1)
+		if report != nil {
+			report(errNeutral)
+		}
+		return nil, 0, false
+	}
+	return report, generation, true
+}
+
 // Endpoints returns the endpoints in the order they were given.
-func (p *Pool) Endpoints() []*Endpoint { return slices.Clone(p.endpoints) }
+func (p *Pool) Endpoints() []*Endpoint { return slices.Clone(p.members.Load().all) }
 
 // InRegion returns the endpoints of a region, "" meaning all. The slice is the
 // pool's own: nobody changes it.
-func (p *Pool) InRegion(region string) []*Endpoint { return p.byRegion[region] }
+func (p *Pool) InRegion(region string) []*Endpoint { return p.members.Load().in[region] }
+
+// Endpoint returns the endpoint of an id, or nil.
+func (p *Pool) Endpoint(id string) *Endpoint { return p.members.Load().byID[id] }
 
 // EndpointView is what is known of an endpoint at one moment.
 type EndpointView struct {
 	ID           string    `json:"id"`
 	Provider     string    `json:"provider"`
+	Address      string    `json:"address,omitempty"`
 	Region       string    `json:"region,omitempty"`
+	Zone         string    `json:"zone,omitempty"`
 	Key          string    `json:"key,omitempty"`
+	Priority     int       `json:"priority,omitempty"`
 	Weight       int       `json:"weight"`
-	Share        int       `json:"share"` // percent of Weight in use
-	State        string    `json:"state"` // Closed, Open or HalfOpen
+	Share        int       `json:"share"`           // percent of Weight in use
+	Start        int       `json:"start,omitempty"` // percent of a slow start that is reached; 0: none under way
+	State        string    `json:"state"`           // Closed, Open or HalfOpen
 	OpenUntil    time.Time `json:"open_until,omitzero"`
 	RestingUntil time.Time `json:"resting_until,omitzero"` // a rate limit, a quota, a refused key
 	InFlight     int64     `json:"in_flight"`
@@ -161,62 +170,31 @@ type EndpointView struct {
 
 // Snapshot returns what is known of every endpoint now.
 func (p *Pool) Snapshot() []EndpointView {
-	now := time.Now()
-	views := make([]EndpointView, len(p.endpoints))
-	for i, e := range p.endpoints {
-		state := e.breaker.State() // also moves an open breaker on when its time is over
+	now := time.Now().UnixNano()
+	all := p.members.Load().all
+	views := make([]EndpointView, len(all))
+	for i, e := range all {
+		state := gobreaker.State(e.state.Load())
+		openUntil := e.openUntil.Load()
+		if state == gobreaker.StateOpen && now >= openUntil {
+			state = e.breaker.State() // moves it on, since its time is over
+		}
 		v := EndpointView{
-			ID: e.ID, Provider: e.Provider, Region: e.Region, Key: e.Key,
-			Weight: e.Weight, Share: int(e.share.Load()), State: stateName(state),
+			ID: e.ID, Provider: e.Provider, Address: e.Address, Region: e.Region, Zone: e.Zone, Key: e.Key, Priority: e.Priority,
+			Weight: e.Weight(), Share: int(e.share.Load()), State: stateName(state),
 			InFlight: e.inFlight.Load(), Calls: e.calls.Load(), Failures: e.failures.Load(),
-			LatencyMS: time.Duration(e.latency.Load()).Milliseconds(),
+			LatencyMS: time.Duration(e.measure.mean.Load()).Milliseconds(),
+		}
+		if e.ramp.on() {
+			v.Start = int(e.ramp.percent(now))
 		}
 		if state == gobreaker.StateOpen {
-			v.OpenUntil = time.Unix(0, e.openUntil.Load())
+			v.OpenUntil = time.Unix(0, openUntil)
 		}
-		if at := max(e.own.until.Load(), e.key.until.Load()); at > now.UnixNano() {
+		if at := max(e.own.until.Load(), e.key.until.Load()); at > now {
 			v.RestingUntil = time.Unix(0, at)
 		}
 		views[i] = v
 	}
 	return views
-}
-
-// denials are models that rest, with one key or (nil) with all. They are rare,
-// so looking for one costs a single load while there is none.
-type denials struct {
-	latest atomic.Int64 // when the last of them is over, unix nanoseconds
-
-	mu sync.Mutex
-	at map[denial]int64
-}
-
-type denial struct {
-	key   *rest
-	model string
-}
-
-func (d *denials) until(key *rest, model string, now int64) int64 {
-	if d.latest.Load() <= now {
-		return 0
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return max(d.at[denial{key, model}], d.at[denial{nil, model}])
-}
-
-func (d *denials) add(key *rest, model string, until, now int64) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for k, at := range d.at {
-		if at <= now {
-			delete(d.at, k)
-		}
-	}
-	if d.at == nil {
-		d.at = make(map[denial]int64)
-	}
-	k := denial{key, model}
-	d.at[k] = max(d.at[k], until)
-	d.latest.Store(max(d.latest.Load(), until))
 }

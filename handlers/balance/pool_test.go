@@ -3,6 +3,7 @@ package balance_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -13,16 +14,23 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sira-ai/sira/handlers/balance"
+	"github.com/sira-ai/sira/handlers/balance/consistenthash"
 	"github.com/sira-ai/sira/handlers/balance/leastload"
+	"github.com/sira-ai/sira/handlers/balance/peakewma"
+	"github.com/sira-ai/sira/handlers/balance/performance"
 	"github.com/sira-ai/sira/handlers/balance/roundrobin"
+	"github.com/sira-ai/sira/handlers/balance/spillover"
 	"github.com/sira-ai/sira/pipeline/catalog"
 	"github.com/sira-ai/sira/schemas"
 )
 
+var catalogEnv = catalog.Env{}
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func balancers() *catalog.Catalog[balance.Balancer] {
-	return catalog.New("balancer", roundrobin.Entry, leastload.Entry)
+	return catalog.New("balancer", roundrobin.Entry, leastload.Entry,
+		peakewma.Entry, consistenthash.Entry, performance.Entry, spillover.Entry)
 }
 
 func newPool(t testing.TB, kind string, onChange func(balance.Change), endpoints ...balance.EndpointConfig) *balance.Pool {
@@ -240,7 +248,12 @@ func TestMistakesInEndpointsAreAllNamed(t *testing.T) {
 		}
 	}
 	var empty balance.Config
-	if err := empty.Validate(); strings.Count(fmt.Sprint(err), "\n") != 11 {
-		t.Errorf("want twelve faults, got %v", err)
+	if err := empty.Validate(); strings.Count(fmt.Sprint(err), "\n") != 20 {
+		t.Errorf("want 21 faults, got %v", err)
+	}
+	nan := balance.Defaults()
+	nan.Breaker.Failing, nan.Breaker.Evidence, nan.Breaker.Ratio, nan.Breaker.Jitter, nan.Health.Jitter = math.NaN(), math.NaN(), math.NaN(), math.NaN(), math.NaN()
+	if err := nan.Validate(); strings.Count(fmt.Sprint(err), "\n") != 4 {
+		t.Errorf("want five faults, got %v", err)
 	}
 }

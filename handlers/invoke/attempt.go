@@ -108,7 +108,11 @@ func (r *round) infer(ctx context.Context, p provider.Provider, model string, le
 		call, cancel = context.WithTimeoutCause(ctx, r.config.AttemptTimeout, errAttempt)
 		defer cancel()
 	}
-	res, err := p.Infer(call, provider.Call{Request: r.outgoing, Model: model, IdempotencyKey: r.job.Request.ID}, emit)
+	asked := provider.Call{Request: r.outgoing, Model: model, IdempotencyKey: r.job.Request.ID}
+	res, err := p.Infer(call, asked, emit)
+	if err == nil && res.Pending() {
+		res, err = r.follow(call, p, asked, res, emit)
+	}
 	failure = r.classify(call, res, err, w)
 	blame, returned = failure, true
 	if failure != nil && ctx.Err() != nil {

@@ -60,7 +60,7 @@ func (r *round) resume(ctx context.Context) (settled bool, failure *schemas.Fail
 	}
 	looking, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
-	res, err := poller.Poll(looking, call, p.Job)
+	res, err := poller.Poll(looking, call, p.Job, nil)
 	p.Looks++
 	switch {
 	case err != nil:
@@ -146,3 +146,25 @@ func (r *round) poller(t *schemas.Target) provider.Poller {
 	}
 	return nil
 }
+
+// follow reads the stream of a job that has one, as part of the call that began
+// it.
+func (r *round) follow(ctx context.Context, p provider.Provider, call provider.Call, res *schemas.Response, emit provider.Emit) (*schemas.Response, error) {
+	poller, ok := p.(provider.Poller)
+	for range maxStreams {
+		if !ok || emit == nil || !res.Pending() || res.Job.PollAfterMS != streamNow {
+			break
+		}
+		next, err := poller.Poll(ctx, call, *res.Job, emit)
+		if err != nil {
+			return nil, err
+		}
+		res = next
+	}
+	return res, nil
+}
+
+const (
+	streamNow  = 1 // PollAfterMS of a job whose stream can be read
+	maxStreams = 3 // the stream, and the question how it ended
+)

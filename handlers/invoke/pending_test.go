@@ -25,7 +25,7 @@ func (w *worker) Infer(context.Context, provider.Call, provider.Emit) (*schemas.
 	return running(), nil
 }
 
-func (w *worker) Poll(_ context.Context, _ provider.Call, job schemas.Job) (*schemas.Response, error) {
+func (w *worker) Poll(_ context.Context, _ provider.Call, job schemas.Job, _ provider.Emit) (*schemas.Response, error) {
 	if job.ID != "job-1" {
 		return nil, schemas.Fail(schemas.NotFound, "no such job", nil)
 	}

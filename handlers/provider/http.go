@@ -109,7 +109,7 @@ type polling struct {
 }
 
 // Poll implements [Poller]. Its error is a *schemas.Failure.
-func (p *polling) Poll(ctx context.Context, call Call, job schemas.Job) (*schemas.Response, error) {
+func (p *polling) Poll(ctx context.Context, call Call, job schemas.Job, emit Emit) (*schemas.Response, error) {
 	req, err := p.jobs.EncodePoll(ctx, call, job)
 	if err != nil {
 		return nil, schemas.AsFailure(err)
@@ -119,7 +119,7 @@ func (p *polling) Poll(ctx context.Context, call Call, job schemas.Job) (*schema
 		return nil, err
 	}
 	defer release(res)
-	answer, err := p.jobs.Decode(res, call, nil)
+	answer, err := p.jobs.Decode(res, call, emit)
 	if err != nil {
 		return nil, overdue(ctx, schemas.AsFailure(err))
 	}

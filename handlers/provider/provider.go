@@ -64,8 +64,10 @@ type Prober interface {
 // call that began it.
 type Poller interface {
 	// Poll asks how the job stands. The answer is a Response whose Job is not Done
-	// while it goes on; of a job that failed it is a *schemas.Failure.
-	Poll(ctx context.Context, call Call, job schemas.Job) (*schemas.Response, error)
+	// while it goes on; of a job that failed it is a *schemas.Failure. When emit is
+	// not nil and the vendor streams what the job writes, the pieces go there as in
+	// Infer; such a job says so with a PollAfterMS of 1.
+	Poll(ctx context.Context, call Call, job schemas.Job, emit Emit) (*schemas.Response, error)
 	// Cancel ends the job, where the vendor can. It returns no error for a job that
 	// has ended already.
 	Cancel(ctx context.Context, call Call, job schemas.Job) error

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -13,13 +12,18 @@ import (
 )
 
 // Router is the stage that gives a job its targets. Everything that can be
-// worked out before a request comes is: lists of candidates with their reasons
-// are made once and copied.
+// worked out before a request comes is: rules are indexed, and lists of
+// candidates with their reasons are made once and copied.
 type Router struct {
 	rules   []rule
-	models  map[string]bool
-	names   []string  // that a request may ask for, sorted
-	scratch sync.Pool // of *[]Candidate
+	byName  map[string]*rule
+	guards  []rule
+	index   *index // of rules
+	guarded *index // of guards
+	models  map[string][]TargetSpec
+	names   []string // that a request may ask for, sorted
+	sources Sources
+	queries sync.Pool // of *Query
 }
 
 var _ pipeline.Stage = (*Router)(nil)
@@ -30,27 +34,26 @@ type rule struct {
 	models map[string]bool // nil: any
 	// own, or byModel by the requested model, are lists to rank one after another.
 	own     []list
-	byModel map[string][]list
+	byModel map[string][]list // shared by rules of the same fallback
 }
 
 // list is candidates that are ranked together.
 type list struct {
+	origin     string
 	candidates []Candidate
 	kept       []string // reason of each candidate, where it is kept
-	dropped    string   // reason of those that the strategy leaves out
+	more       []string // reason of what follows the targets that are handed on, by how many there are
 }
 
 // NewRouter returns the stage for models and rules. It trusts its arguments:
 // [Config.Faults] finds what is wrong with a configuration.
-func NewRouter(models []Model, rules []Rule) *Router {
-	r := &Router{models: make(map[string]bool, len(models))}
-	targets := make(map[string][]TargetSpec, len(models))
+func NewRouter(models []Model, rules []Rule, sources Sources) *Router {
+	r := &Router{models: make(map[string][]TargetSpec, len(models)), byName: make(map[string]*rule), sources: sources}
 	for _, m := range models {
-		targets[m.Name] = m.Targets
-		r.models[m.Name] = true
+		r.models[m.Name] = m.Targets
 		r.names = append(r.names, m.Name)
 	}
-	longest := 0
+	shared := make(map[string]map[string][]list)
 	for _, in := range rules {
 		ready := rule{Rule: in}
 		if len(in.Models) > 0 {
@@ -59,41 +62,59 @@ func NewRouter(models []Model, rules []Rule) *Router {
 				ready.models[name] = true
 			}
 		}
-		if len(in.Targets) > 0 {
-			ready.own = lists(in, "", in.Targets, targets)
+		switch {
+		case in.Guard:
+			r.guards = append(r.guards, ready)
+			continue
+		case len(in.Targets) > 0:
+			ready.own = lists("route "+in.Name, "", in.Targets, in.Fallback, r.models)
 			r.names = append(r.names, in.Models...)
-		} else {
-			ready.byModel = make(map[string][]list, len(targets))
-			for name, specs := range targets {
-				if ready.models == nil || ready.models[name] {
-					ready.byModel[name] = lists(in, name, specs, targets)
-				}
+		default:
+			key := strings.Join(in.Fallback, "\x00")
+			if shared[key] == nil {
+				shared[key] = r.everyModel(in.Fallback)
 			}
-		}
-		for _, specs := range targets {
-			longest = max(longest, len(specs), len(in.Targets))
+			ready.byModel = shared[key]
 		}
 		r.rules = append(r.rules, ready)
 	}
+	for i := range r.rules {
+		r.byName[r.rules[i].Name] = &r.rules[i]
+	}
+	r.index, r.guarded = newIndex(needs(r.rules)), newIndex(needs(r.guards))
 	slices.Sort(r.names)
 	r.names = slices.Compact(r.names)
-	r.scratch.New = func() any {
-		s := make([]Candidate, 0, longest)
-		return &s
-	}
+	r.queries.New = func() any { return new(Query) }
 	return r
+}
+
+func needs(rules []rule) []need {
+	out := make([]need, len(rules))
+	for i := range rules {
+		if len(rules[i].Models) > 0 {
+			out[i].options = append(out[i].options, equality{of: field{kind: fieldModel}, values: rules[i].Models})
+		}
+		if w := rules[i].When; w != nil {
+			out[i].options = append(out[i].options, w.equal...)
+		}
+	}
+	return out
+}
+
+func (r *Router) everyModel(fallback []string) map[string][]list {
+	all := make(map[string][]list, len(r.models))
+	for name, specs := range r.models {
+		all[name] = lists("model "+name, name, specs, fallback, r.models)
+	}
+	return all
 }
 
 // lists makes the lists of a rule for requests for model ("" where the rule has
 // targets of its own). A target that stands in an earlier list is not repeated.
-func lists(in Rule, model string, specs []TargetSpec, models map[string][]TargetSpec) []list {
+func lists(origin, model string, specs []TargetSpec, fallback []string, models map[string][]TargetSpec) []list {
 	seen := make(map[schemas.Target]bool)
-	origin := "route " + in.Name
-	if model != "" {
-		origin = "model " + model
-	}
 	out := []list{newList(origin, specs, seen)}
-	for _, name := range in.Fallback {
+	for _, name := range fallback {
 		if name == model {
 			continue
 		}
@@ -105,142 +126,202 @@ func lists(in Rule, model string, specs []TargetSpec, models map[string][]Target
 }
 
 func newList(origin string, specs []TargetSpec, seen map[schemas.Target]bool) list {
-	l := list{dropped: origin + ": left out by the strategy"}
+	l := list{origin: origin}
+	var fresh []TargetSpec
 	for _, s := range specs {
 		if seen[s.Target] {
 			continue
 		}
 		seen[s.Target] = true
-		l.candidates = append(l.candidates, Candidate{
-			Target: s.Target, Weight: s.Weight, Priority: s.Priority, at: len(l.candidates),
-		})
+		fresh = append(fresh, s)
 		l.kept = append(l.kept, fmt.Sprintf("%s: priority %d, weight %d", origin, s.Priority, s.Weight))
+	}
+	l.candidates = Candidates(fresh...)
+	for n := range max(len(fresh)-handedOn+1, 0) {
+		l.more = append(l.more, fmt.Sprintf("%s: after the first %d, %d in all", origin, handedOn, n))
 	}
 	return l
 }
 
 // Handle writes Route, Targets and Decision on the job. It returns a
 // *schemas.Failure with code unroutable when no rule matches, the model is
-// unknown, or the strategy leaves no target.
+// unknown, or the residency or the strategy leaves no target.
 func (r *Router) Handle(_ context.Context, job *pipeline.Job) error {
-	for i := range r.rules {
-		in := &r.rules[i]
-		if in.models != nil && !in.models[job.Request.Model] {
-			continue
-		}
-		if in.Match != nil && !in.Match(job) {
-			continue
-		}
-		todo := in.own
-		if todo == nil {
-			todo = in.byModel[job.Request.Model]
-		}
-		if todo == nil {
-			return r.unknown(job.Request.Model)
-		}
-		job.Route = in.Name
-		r.rank(job, in.Strategy, todo)
-		if len(job.Targets) == 0 {
-			return schemas.Fail(schemas.Unroutable, "route "+in.Name+" has no target that suits this request", nil)
-		}
-		return nil
+	q, _ := r.queries.Get().(*Query)
+	q.reset(job, r.sources)
+	failure := r.decide(q, nil)
+	q.release()
+	r.queries.Put(q)
+	if failure != nil {
+		return failure
 	}
-	if !slices.Contains(r.names, job.Request.Model) {
-		return r.unknown(job.Request.Model)
-	}
-	return schemas.Fail(schemas.Unroutable, "no route matches this request", nil)
+	return nil
 }
 
-func (r *Router) rank(job *pipeline.Job, s Strategy, todo []list) {
-	total := 0
+// decide routes q's job and, where it is not nil, tells trace why.
+func (r *Router) decide(q *Query, trace *Trace) *schemas.Failure {
+	job := q.Job
+	q.specs = r.models[q.Request.Model]
+	if len(r.guards) > 0 {
+		r.guard(q, trace)
+	}
+	var in *rule
+	r.index.walk(q, func(i int32) bool {
+		if r.rules[i].matches(q, trace) {
+			in = &r.rules[i]
+		}
+		return in == nil
+	})
+	if in == nil {
+		if _, known := slices.BinarySearch(r.names, q.Request.Model); !known {
+			return r.unknown(q.Request.Model)
+		}
+		return schemas.Fail(schemas.Unroutable, "no route matches this request", nil)
+	}
+	todo := in.own
+	if todo == nil {
+		todo = in.byModel[q.Request.Model]
+	}
+	if todo == nil {
+		return r.unknown(q.Request.Model)
+	}
+	if len(in.Residency) > 0 {
+		q.residency = append(q.residency, in.Residency)
+	}
+	job.Route = in.Name
+	rank(q, in.Strategy, todo, trace)
+	if len(job.Targets) == 0 {
+		return schemas.Fail(schemas.Unroutable, "route "+in.Name+" has no target that suits this request", nil)
+	}
+	return nil
+}
+
+// guard collects the residencies that hold for q. A guard whose expression can't
+// be evaluated holds: data must not leave a region by a mistake.
+func (r *Router) guard(q *Query, trace *Trace) {
+	r.guarded.walk(q, func(i int32) bool {
+		g := &r.guards[i]
+		if g.models != nil && !g.models[q.Request.Model] {
+			return true
+		}
+		holds, err := true, error(nil)
+		if g.When != nil {
+			holds, err = g.When.holds(q)
+		}
+		if holds || err != nil {
+			q.residency = append(q.residency, g.Residency)
+			trace.guard(g, err)
+		}
+		return true
+	})
+}
+
+func (in *rule) matches(q *Query, trace *Trace) bool {
+	if in.models != nil && !in.models[q.Request.Model] {
+		trace.route(in, "is for other models")
+		return false
+	}
+	if in.When == nil {
+		trace.route(in, "")
+		return true
+	}
+	switch holds, err := in.When.holds(q); {
+	case err != nil:
+		trace.route(in, "its expression can't be evaluated for this request")
+		return false
+	case !holds:
+		trace.route(in, "its expression is false")
+		return false
+	}
+	trace.route(in, "")
+	return true
+}
+
+// handedOn is how many targets of one list a job is given, and how many of those
+// left out its decision names. A job is tried at fewer targets than that, and an
+// audit event holds no more.
+const handedOn = 16
+
+// rank writes the targets of all lists on the job, and why.
+func rank(q *Query, s Strategy, todo []list, trace *Trace) {
+	job, total := q.Job, 0
 	for i := range todo {
-		total += len(todo[i].candidates)
+		total += min(len(todo[i].candidates), handedOn+1)
 	}
 	job.Targets = make([]schemas.Target, 0, total)
 	job.Decision = make([]pipeline.Candidate, 0, total)
-	scratch, _ := r.scratch.Get().(*[]Candidate)
-	defer r.scratch.Put(scratch)
 	for i := range todo {
 		l := &todo[i]
-		*scratch = append((*scratch)[:0], l.candidates...)
-		ranked := s.Rank(job.Request, *scratch)
-		for j := range ranked {
-			job.Targets = append(job.Targets, ranked[j].Target)
-			job.Decision = append(job.Decision, pipeline.Candidate{
-				Target: ranked[j].Target, Reason: l.kept[ranked[j].at], Kept: true,
-			})
+		q.why = q.why[:0]
+		q.scratch = append(q.scratch[:0], l.candidates...)
+		ranked := reside(q, q.scratch)
+		if len(ranked) > 0 {
+			ranked = s.Rank(q, ranked)
+		}
+		trace.list(q, l, ranked)
+		for j := range ranked[:min(len(ranked), handedOn)] {
+			c := &ranked[j]
+			job.Targets = append(job.Targets, c.Target)
+			job.Decision = append(job.Decision, pipeline.Candidate{Target: c.Target, Reason: l.reason(q, c), Kept: true})
+		}
+		if more := len(ranked) - handedOn; more > 0 {
+			job.Decision = append(job.Decision, pipeline.Candidate{Target: ranked[handedOn].Target, Reason: l.more[more]})
 		}
 		if len(ranked) < len(l.candidates) {
-			job.Decision = append(job.Decision, l.leftOut(ranked)...)
+			l.leftOut(q, ranked)
 		}
 	}
 }
 
-// leftOut returns the candidates that a strategy did not rank.
-func (l *list) leftOut(ranked []Candidate) []pipeline.Candidate {
-	var out []pipeline.Candidate
-	for i := range l.candidates {
-		kept := slices.ContainsFunc(ranked, func(c Candidate) bool { return c.at == i })
-		if !kept {
-			out = append(out, pipeline.Candidate{Target: l.candidates[i].Target, Reason: l.dropped})
-		}
-	}
-	return out
-}
-
-// unknown returns the failure of a request for a model that there is not. It
-// does not repeat the name: people paste all sorts of things into fields.
-func (r *Router) unknown(asked string) error {
-	f := schemas.Fail(schemas.Unroutable, "there is no model of this name", nil)
-	f.Param = "model"
-	if near := nearest(asked, r.names); len(near) > 0 {
-		for i := range near {
-			near[i] = strconv.Quote(near[i])
-		}
-		f.Message += "; did you mean " + strings.Join(near, " or ") + "?"
-	}
-	return f
-}
-
-// nearest returns up to three names that are a few typing errors away from
-// asked, nearest first.
-func nearest(asked string, names []string) []string {
-	type near struct {
-		name string
-		far  int
-	}
-	var found []near
-	for _, name := range names {
-		if d := distance(strings.ToLower(asked), strings.ToLower(name)); d <= max(2, len(name)/3) {
-			found = append(found, near{name, d})
-		}
-	}
-	slices.SortStableFunc(found, func(a, b near) int { return a.far - b.far })
-	var out []string
-	for _, n := range found[:min(len(found), 3)] {
-		out = append(out, n.name)
-	}
-	return out
-}
-
-// distance is the edit distance of Levenshtein between two short strings, in
-// bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
+// reside leaves out what a residency forbids. It stands before every strategy
+// and before every list, so that no fallback gets round it.
+func reside(q *Query, c []Candidate) []Candidate {
+	for _, allowed := range q.residency {
+		c = Keep(q, c, func(c *Candidate) string {
+			switch {
+			case c.Target.Region == "":
+				return "residency: its region is not known; name one on the target"
+			case !MatchRegion(allowed, c.Target.Region):
+				return "residency: its region is not allowed"
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, diagonal+1, row[j]+1)
-		}
+			return ""
+		})
 	}
-	return row[len(b)]
+	return c
+}
+
+func (l *list) reason(q *Query, c *Candidate) string {
+	if why := q.Notes(c); why != "" {
+		return l.kept[c.at] + "; " + why
+	}
+	return l.kept[c.at]
+}
+
+// leftOut writes the candidates that were not ranked on the job.
+func (l *list) leftOut(q *Query, ranked []Candidate) {
+	q.kept = append(q.kept[:0], make([]bool, len(l.candidates))...)
+	for i := range ranked {
+		q.kept[ranked[i].at] = true
+	}
+	named := 0
+	for i := range l.candidates {
+		c := &l.candidates[i]
+		if q.kept[i] {
+			continue
+		}
+		out := pipeline.Candidate{Target: c.Target, Reason: l.dropped(q, c)}
+		if named++; named > handedOn {
+			out.Reason = fmt.Sprintf("%s: one of %d that were left out", l.origin, len(l.candidates)-len(ranked))
+			q.Job.Decision = append(q.Job.Decision, out)
+			return
+		}
+		q.Job.Decision = append(q.Job.Decision, out)
+	}
+}
+
+func (l *list) dropped(q *Query, c *Candidate) string {
+	if why := q.Notes(c); why != "" {
+		return why
+	}
+	return l.origin + ": left out by the strategy"
 }

@@ -12,18 +12,12 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/sira-ai/sira/handlers/routing"
-	"github.com/sira-ai/sira/handlers/routing/priority"
-	"github.com/sira-ai/sira/handlers/routing/weighted"
 	"github.com/sira-ai/sira/pipeline"
 	"github.com/sira-ai/sira/pipeline/catalog"
 	"github.com/sira-ai/sira/schemas"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-func strategies() *catalog.Catalog[routing.Strategy] {
-	return catalog.New("strategy", priority.Entry, weighted.Entry)
-}
 
 func build(t testing.TB, c routing.Config) *routing.Router {
 	t.Helper()
@@ -149,7 +143,7 @@ func TestARequestThatNoRouteMatchesIsUnroutable(t *testing.T) {
 // picky keeps what provider a offers.
 type picky struct{}
 
-func (picky) Rank(_ *schemas.Request, c []routing.Candidate) []routing.Candidate {
+func (picky) Rank(_ *routing.Query, c []routing.Candidate) []routing.Candidate {
 	out := c[:0]
 	for _, x := range c {
 		if x.Target.Provider == "a" {
@@ -166,7 +160,7 @@ func TestWhatAStrategyLeavesOutIsInTheDecision(t *testing.T) {
 	}
 	r := routing.NewRouter(
 		[]routing.Model{{Name: "chat", Targets: []routing.TargetSpec{spec("b"), spec("a")}}, {Name: "none", Targets: []routing.TargetSpec{spec("b")}}},
-		[]routing.Rule{{Name: "x", Strategy: picky{}}},
+		[]routing.Rule{{Name: "x", Strategy: picky{}}}, routing.Sources{},
 	)
 	j := job("r1", "chat")
 	if _, targets := route(t, r, j); len(targets) != 1 {
@@ -271,8 +265,14 @@ func TestFaultsSayWhatToWriteInstead(t *testing.T) {
 		{routing.RouteConfig{Name: "r", When: "tenat == 'x'"}, "unknown name tenat (column 1); known are model, tenant"},
 		{routing.RouteConfig{Name: "r", When: "hour"}, "expected bool, but got int"},
 		{routing.RouteConfig{Name: "r", When: "hour == 'x'"}, "mismatched types int and string"},
-		{routing.RouteConfig{Name: "r", Strategy: "prioritty"}, `no strategy of kind "prioritty"; there are priority, weighted`},
+		{routing.RouteConfig{Name: "r", Strategy: "prioritty"}, `no strategy of kind "prioritty"; there are ab, best_of`},
 		{routing.RouteConfig{Name: "r", Models: []string{"caht"}}, "did you mean chat?"},
+		{routing.RouteConfig{Name: "r", When: "stream and size.tokns > 5"}, "no field tokns (column 17)"},
+		{routing.RouteConfig{Name: "r", When: "stream and\n  time.hour == 'x'"}, "(line 2, column 13)"},
+		{routing.RouteConfig{Name: "r", When: "stream or health.bb.failures > 0.1"}, `no target names a provider "bb" (column 18); did you mean`},
+		{routing.RouteConfig{Name: "r", When: "health != nil"}, "health wants the name of a provider"},
+		{routing.RouteConfig{Name: "r", When: "candidate.weight > 1"}, "only the strategy custom"},
+		{routing.RouteConfig{Name: "r", Steps: []routing.StepConfig{{Strategy: "priority"}}, Strategy: "weighted"}, "make that strategy one of the steps"},
 	}
 	for _, tt := range tests {
 		c := routing.Config{Models: models(), Routes: []routing.RouteConfig{tt.route}}
@@ -290,39 +290,5 @@ func TestAnExpressionThatFailsDoesNotMatch(t *testing.T) {
 	}})
 	if name, _ := route(t, r, job("r1", "chat")); name != "rest" {
 		t.Errorf("route %s", name)
-	}
-}
-
-// go test -bench Route -benchmem ./handlers/routing.
-func BenchmarkRoute(b *testing.B) {
-	configs := map[string][]routing.RouteConfig{
-		"default":  nil,
-		"weighted": {{Name: "w", Strategy: "weighted"}},
-		"when":     {{Name: "vip", When: `tenant == "vip" and labels.team == "x"`}, {Name: "rest"}},
-		"ten rules": {
-			{Name: "0", Models: []string{"small"}},
-			{Name: "1", When: `tenant == "v1"`},
-			{Name: "2", When: `tenant == "v2"`},
-			{Name: "3", When: `tenant == "v3"`},
-			{Name: "4", When: `tenant == "v4"`},
-			{Name: "5", When: `tenant == "v5"`},
-			{Name: "6", When: `tenant == "v6"`},
-			{Name: "7", When: `tenant == "v7"`},
-			{Name: "8", When: `tenant == "v8"`},
-			{Name: "9"},
-		},
-	}
-	for name, routes := range configs {
-		r := build(b, routing.Config{Models: models(), Routes: routes})
-		j := job("0192f0c1-7b7e-7cc3-98c4-dc0c0c07398f", "chat")
-		ctx := b.Context()
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if err := r.Handle(ctx, j); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
 	}
 }

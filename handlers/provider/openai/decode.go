@@ -12,7 +12,7 @@ import (
 )
 
 // whole reads an answer that comes at once.
-func (a *adapter) whole(from io.Reader, size int64, req *schemas.Request, answer *wire.Answer) (*schemas.Response, error) {
+func (a *Adapter) whole(from io.Reader, size int64, req *schemas.Request, answer *wire.Answer) (*schemas.Response, error) {
 	body, err := wire.ReadAll(from, size)
 	if err != nil {
 		return nil, err
@@ -27,24 +27,24 @@ func (a *adapter) whole(from io.Reader, size int64, req *schemas.Request, answer
 	if len(c.choices) == 0 {
 		return nil, wire.Malformed("it has no choices", nil)
 	}
-	r := reader{answer: answer}
-	r.take(&c)
+	r := reader{a: a, answer: answer, sound: soundOf(req.Output, req.Stream)}
+	if err := r.take(&c); err != nil {
+		return nil, answer.Broken(req, schemas.AsFailure(err))
+	}
 	for i := range c.choices {
 		// Some servers leave the reason out of an answer that is complete.
 		answer.Finish(c.choices[i].index, schemas.Finish{Reason: schemas.FinishUnknown})
 	}
-	out := answer.Response(req)
-	if answer.Err() != nil {
-		return nil, answer.Unheard(req)
-	}
-	return out, nil
+	return r.response(req)
 }
 
 // stream reads an answer that comes as events. It is complete when [DONE] has
 // come and every choice has ended.
-func (a *adapter) stream(from io.Reader, req *schemas.Request, answer *wire.Answer) (*schemas.Response, error) {
+func (a *Adapter) stream(from io.Reader, req *schemas.Request, answer *wire.Answer) (*schemas.Response, error) {
 	events := wire.NewEventReader(from, 0)
-	r := reader{answer: answer}
+	var f frame
+	var c completion
+	r := reader{a: a, answer: answer, sound: soundOf(req.Output, req.Stream)}
 	for {
 		ev, err := events.Next()
 		switch {
@@ -58,8 +58,8 @@ func (a *adapter) stream(from io.Reader, req *schemas.Request, answer *wire.Answ
 		case bytes.Equal(bytes.TrimSpace(ev.Data), done):
 			return r.end(req)
 		}
-		var c completion
-		if err := c.parse(ev.Data); err != nil {
+		c = completion{choices: c.choices[:0]}
+		if err := f.parse(&c, ev.Data); err != nil {
 			if ev.Cut {
 				return nil, answer.Interrupted(req, err)
 			}
@@ -68,7 +68,9 @@ func (a *adapter) stream(from io.Reader, req *schemas.Request, answer *wire.Answ
 		if c.refused {
 			return nil, answer.Broken(req, a.told(ev.Data))
 		}
-		r.take(&c)
+		if err := r.take(&c); err != nil {
+			return nil, answer.Broken(req, schemas.AsFailure(err))
+		}
 		if answer.Err() != nil {
 			return nil, answer.Unheard(req)
 		}
@@ -78,18 +80,22 @@ func (a *adapter) stream(from io.Reader, req *schemas.Request, answer *wire.Answ
 var done = []byte("[DONE]")
 
 // told reads an error that came with status 200.
-func (a *adapter) told(body []byte) *schemas.Failure {
+func (a *Adapter) told(body []byte) *schemas.Failure {
 	f := wire.Told(wire.ParseError(body), a.config.APIKey.Reveal())
-	f.Code = inStream(f)
+	f.Code = a.inStream(f)
 	f.Phase = schemas.PhaseBody
-	return interpret(f)
+	return a.interpret(f)
 }
 
 // reader puts completions into an answer.
 type reader struct {
-	answer *wire.Answer
-	tier   string
-	calls  []openCall
+	a       *Adapter
+	answer  *wire.Answer
+	tier    string
+	calls   []openCall
+	filters filters
+	sound   string          // type of what is said aloud
+	voice   map[int]*spoken // by choice
 }
 
 // openCall is where the pieces of a tool call go.
@@ -105,16 +111,24 @@ func (r *reader) end(req *schemas.Request) (*schemas.Response, error) {
 	if !r.answer.Finished() {
 		return nil, r.answer.Interrupted(req, errNoFinish)
 	}
+	return r.response(req)
+}
+
+func (r *reader) response(req *schemas.Request) (*schemas.Response, error) {
+	r.filters.into(r.answer)
 	res := r.answer.Response(req)
 	if r.answer.Err() != nil {
 		return nil, r.answer.Unheard(req)
 	}
+	r.name(res)
+	res.Warnings = r.a.unsaid(req)
 	return res, nil
 }
 
 var errNoFinish = errors.New("[DONE] came before a finish reason")
 
-func (r *reader) take(c *completion) {
+// take puts a completion into the answer. Its error is a *schemas.Failure.
+func (r *reader) take(c *completion) error {
 	r.answer.Begin(c.id, c.model)
 	if c.tier != "" {
 		r.tier = c.tier
@@ -122,26 +136,55 @@ func (r *reader) take(c *completion) {
 	for i := range c.choices {
 		o := &c.choices[i]
 		r.answer.Open(o.index)
-		r.message(o.index, &o.message)
+		if err := r.message(o.index, &o.message); err != nil {
+			return err
+		}
+		if said(o.logprobs) {
+			r.answer.LogProbs(o.index, modern(o.logprobs))
+		}
+		if o.filters != nil {
+			r.filters.completion(o.filters)
+		}
+		if o.finish == "error" {
+			return gaveUp()
+		}
 		if o.finish != "" {
 			r.answer.Finish(o.index, finish(o.finish, o.stop))
 		}
 	}
-	if said(c.usage) {
-		r.use(c.usage)
+	if c.filters != nil {
+		r.filters.prompt(c.filters)
 	}
+	if said(c.usage) {
+		r.a.use(r.answer, c.usage, r.tier)
+	}
+	return nil
 }
 
-func (r *reader) message(choice int, m *message) {
+// gaveUp is the failure that some servers report as a reason to finish.
+func gaveUp() *schemas.Failure {
+	f := schemas.Fail(schemas.Internal, "the provider gave up in the midst of its answer", nil)
+	f.VendorCode = "error"
+	return f
+}
+
+func (r *reader) message(choice int, m *message) error {
 	r.answer.Reasoning(choice, m.reasoning)
 	r.answer.Text(choice, m.content)
+	if said(m.annotations) { // of the text, and so before anything else
+		cite(r.answer, choice, m.annotations)
+	}
 	r.answer.Refusal(choice, m.refusal)
 	for i := range m.calls {
 		r.call(choice, i, &m.calls[i])
 	}
-	if said(m.annotations) || said(m.audio) {
-		r.answer.Extra(choice, vendor, extra(m))
+	if said(m.images) {
+		r.images(choice, m.images)
 	}
+	if said(m.audio) {
+		return r.audio(choice, m.audio)
+	}
+	return nil
 }
 
 // call takes in a tool call or a fragment of one. Fragments belong together by
@@ -166,7 +209,11 @@ func (r *reader) call(choice, position int, t *toolCall) {
 		if id == "" {
 			id = fmt.Sprintf("call_%d_%d", choice, len(r.calls))
 		}
-		r.calls = append(r.calls, openCall{choice, index, id, r.answer.ToolCall(choice, id, t.name)})
+		part := r.answer.ToolCall(choice, id, t.name)
+		if t.typ != "" && t.typ != "function" {
+			r.answer.ToolType(choice, part, t.typ)
+		}
+		r.calls = append(r.calls, openCall{choice, index, id, part})
 		at = len(r.calls) - 1
 	}
 	r.answer.Arguments(choice, r.calls[at].part, t.arguments)
@@ -177,40 +224,32 @@ func said(raw json.RawMessage) bool {
 	return s != "" && s != "null" && s != "[]"
 }
 
-// extra keeps what the schemas have no place for.
-func extra(m *message) json.RawMessage {
-	b := []byte{'{'}
-	if said(m.annotations) {
-		b = wire.AppendRawField(b, "annotations", m.annotations)
-	}
-	if said(m.audio) {
-		b = wire.AppendRawField(b, "audio", m.audio)
-	}
-	return append(b, '}')
-}
-
-func (r *reader) use(raw json.RawMessage) {
-	u := usage(raw)
-	u.Source, u.Tier, u.Raw = schemas.UsageReported, r.tier, bytes.Clone(raw)
-	r.answer.Use(u)
-}
-
 // finish translates a finish reason; stop is the stop sequence that matched,
 // which only some servers tell.
 func finish(raw, stop string) schemas.Finish {
 	f := schemas.Finish{Raw: raw}
 	switch raw {
-	case "stop", "eos", "eos_token":
+	case "stop", "eos", "eos_token", "end_turn", "complete":
 		f.Reason = schemas.FinishStop
 		if stop != "" {
 			f.Reason, f.StopSequence = schemas.FinishStopSequence, stop
 		}
-	case "length":
+	case "stop_sequence":
+		f.Reason, f.StopSequence = schemas.FinishStopSequence, stop
+	case "length", "max_tokens":
 		f.Reason = schemas.FinishLength
-	case "tool_calls", "function_call":
+	case "model_length":
+		f.Reason = schemas.FinishContextWindow
+	case "tool_calls", "function_call", "tool_use":
 		f.Reason = schemas.FinishToolCalls
-	case "content_filter":
+	case "content_filter", "safety":
 		f.Reason = schemas.FinishContentFilter
+	case "refusal":
+		f.Reason = schemas.FinishRefusal
+	case "abort", "cancelled", "canceled":
+		f.Reason = schemas.FinishCancelled
+	case "repetition": // vLLM: the answer ran in circles
+		f.Reason = schemas.FinishError
 	default:
 		f.Reason = schemas.FinishUnknown
 	}

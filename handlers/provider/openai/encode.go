@@ -12,8 +12,11 @@ import (
 
 // body returns the JSON of a chat completions request. It is written by hand:
 // each request passes here, and this takes one allocation.
-func (a *adapter) body(call provider.Call) ([]byte, error) {
+func (a *Adapter) body(call provider.Call) ([]byte, error) {
 	req := call.Request
+	if len(req.Documents) > 0 {
+		return nil, wire.Unsupported("documents", "are not taken by this provider: put them into a message")
+	}
 	b := make([]byte, 0, sizeOf(req))
 	b = append(b, '{')
 	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
@@ -25,22 +28,39 @@ func (a *adapter) body(call provider.Call) ([]byte, error) {
 		}
 	}
 	b = append(b, ']')
-	b = tools(b, req)
-	b = output(b, req.Output)
-	b = a.sampling(b, req)
-	b = wire.AppendIntField(b, a.config.MaxTokensField, req.MaxTokens)
-	if a.config.EndUserField != "" {
-		b = wire.AppendStringField(b, a.config.EndUserField, req.EndUser)
+	if b, err = a.tools(b, req); err != nil {
+		return nil, err
 	}
+	b = format(b, req.Output)
+	b = modalities(b, req)
+	b = a.sampling(b, req)
+	b = logProbs(b, req.Sampling)
+	if req.Thinking != nil {
+		b = wire.AppendStringField(b, "reasoning_effort", req.Thinking.Effort)
+	}
+	b = wire.AppendIntField(b, a.config.MaxTokensField, req.MaxTokens)
+	b = a.shared(b, req)
 	if req.Stream {
 		b = append(wire.AppendField(b, "stream"), "true"...)
 		if !a.config.NoStreamUsage {
 			b = append(wire.AppendField(b, "stream_options"), `{"include_usage":true}`...)
 		}
 	}
+	return a.closed(b, call, "model", "messages", "stream", "stream_options")
+}
+
+// closed ends the JSON object of a body with what the variant and the requester
+// add. Fields in fixed are not the requester's to set.
+func (a *Adapter) closed(b []byte, call provider.Call, fixed ...string) ([]byte, error) {
+	var err error
+	if a.variant.Fields != nil {
+		if b, err = a.variant.Fields(b, call); err != nil {
+			return nil, err
+		}
+	}
 	b = append(b, '}')
-	if ext := req.Ext[vendor]; len(ext) > 0 {
-		return wire.Overlay(b, "ext."+vendor, ext, "model", "messages", "stream", "stream_options")
+	if ext := call.Request.Ext[a.variant.Name]; len(ext) > 0 {
+		return wire.Overlay(b, "ext."+a.variant.Name, ext, fixed...)
 	}
 	return b, nil
 }
@@ -77,7 +97,7 @@ func sizeOf(req *schemas.Request) int {
 }
 
 // message appends a message, or several: each tool result is one of its own.
-func (a *adapter) message(b []byte, m *schemas.Message, i int) ([]byte, error) {
+func (a *Adapter) message(b []byte, m *schemas.Message, i int) ([]byte, error) {
 	rest := 0
 	for j := range m.Parts {
 		r := m.Parts[j].ToolResult
@@ -112,12 +132,12 @@ func (a *adapter) message(b []byte, m *schemas.Message, i int) ([]byte, error) {
 	} else {
 		b, err = a.content(b, m, i)
 	}
-	return append(b, '}'), err
+	return append(wire.AppendFields(b, m.Ext[a.variant.Name]), '}'), err
 }
 
 // content appends what a user or the system says: a string where one text is
 // all, else a list.
-func (a *adapter) content(b []byte, m *schemas.Message, i int) ([]byte, error) {
+func (a *Adapter) content(b []byte, m *schemas.Message, i int) ([]byte, error) {
 	b = wire.AppendField(b, "content")
 	if len(m.Parts) <= 1 || a.config.FlattenText {
 		if !slices.ContainsFunc(m.Parts, func(p schemas.Part) bool { return p.Kind != schemas.PartText }) {
@@ -137,7 +157,9 @@ func (a *adapter) content(b []byte, m *schemas.Message, i int) ([]byte, error) {
 		case schemas.PartImage:
 			b, why = image(wire.AppendItem(b), p.Media)
 		case schemas.PartAudio:
-			b, why = audio(wire.AppendItem(b), p.Media)
+			b, why = a.audio(wire.AppendItem(b), p.Media)
+		case schemas.PartVideo:
+			b, why = a.video(wire.AppendItem(b), p.Media)
 		case schemas.PartFile:
 			b, why = file(wire.AppendItem(b), p.Media)
 		default:
@@ -168,7 +190,35 @@ func image(b []byte, m *schemas.Media) ([]byte, string) {
 	return append(b, "}}"...), ""
 }
 
-func audio(b []byte, m *schemas.Media) ([]byte, string) {
+// byAddress appends a part of a type that vLLM and Together know.
+func byAddress(b []byte, typ, url string) []byte {
+	b = append(b, `{"type":"`+typ+`","`+typ+`":{"url":`...)
+	return append(wire.AppendString(b, url), "}}"...)
+}
+
+func (a *Adapter) video(b []byte, m *schemas.Media) ([]byte, string) {
+	switch {
+	case !a.config.MediaURL:
+		return b, "is a film, which this provider does not take"
+	case m.URL != "":
+		return byAddress(b, "video_url", m.URL), ""
+	case len(m.Data) > 0 && m.MIME != "":
+		b = append(b, `{"type":"video_url","video_url":{"url":`...)
+		b = wire.AppendBase64(b, "data:"+plain(m.MIME)+";base64,", m.Data)
+		return append(b, "}}"...), ""
+	}
+	return b, "is a film by file id or without a mime type: give its URL or data"
+}
+
+func (a *Adapter) audio(b []byte, m *schemas.Media) ([]byte, string) {
+	if a.config.MediaURL && len(m.Data) == 0 && m.URL != "" {
+		return byAddress(b, "audio_url", m.URL), ""
+	}
+	return inputAudio(b, m)
+}
+
+// inputAudio appends sound in the one form that is taken of it.
+func inputAudio(b []byte, m *schemas.Media) ([]byte, string) {
 	var format string
 	switch m.MIME {
 	case "audio/wav", "audio/x-wav", "audio/wave":
@@ -215,40 +265,61 @@ func plain(mime string) string {
 
 // said appends what the assistant said earlier. Reasoning is left out: this API
 // does not take it back.
-func (a *adapter) said(b []byte, m *schemas.Message, i int) ([]byte, error) {
+func (a *Adapter) said(b []byte, m *schemas.Message, i int) ([]byte, error) {
 	calls := 0
 	var refusal strings.Builder
+	spoken := ""
 	for j := range m.Parts {
 		switch p := &m.Parts[j]; p.Kind {
 		case schemas.PartText, schemas.PartReasoning, schemas.PartToolResult:
 		case schemas.PartRefusal:
 			refusal.WriteString(p.Text)
 		case schemas.PartToolCall:
+			if p.ToolCall.Type == "server" {
+				return nil, wire.Unsupported(field(i, j), "is a tool call that a provider ran itself: this API does not take it back")
+			}
 			calls++
+		case schemas.PartAudio:
+			if p.Media.FileID == "" || p.Media.Provider != a.variant.Name {
+				return nil, wire.Unsupported(field(i, j), "is sound of an assistant without this provider's id of it: give its text")
+			}
+			spoken = p.Media.FileID
 		default:
 			return nil, wire.Unsupported(field(i, j), "is of a kind that this provider does not take from an assistant")
 		}
 	}
 	text := m.Text()
-	if text != "" || calls == 0 && refusal.String() == "" {
+	if text != "" || calls == 0 && refusal.String() == "" && spoken == "" {
 		b = wire.AppendString(wire.AppendField(b, "content"), text)
 	}
 	b = wire.AppendStringField(b, "refusal", refusal.String())
-	if calls == 0 {
-		return b, nil
+	if spoken != "" {
+		b = append(wire.AppendField(b, "audio"), `{"id":`...)
+		b = append(wire.AppendString(b, spoken), '}')
 	}
+	if calls > 0 {
+		b = toolCalls(b, m)
+	}
+	return b, nil
+}
+
+func toolCalls(b []byte, m *schemas.Message) []byte {
 	b = append(wire.AppendField(b, "tool_calls"), '[')
 	for j := range m.Parts {
 		c := m.Parts[j].ToolCall
 		if m.Parts[j].Kind != schemas.PartToolCall || c == nil {
 			continue
 		}
-		b = append(wire.AppendItem(b), `{"type":"function","id":`...)
+		typ, input := "function", "arguments"
+		if c.Type == "custom" {
+			typ, input = "custom", "input"
+		}
+		b = append(wire.AppendItem(b), `{"type":"`+typ+`","id":`...)
 		b = wire.AppendString(b, c.ID)
-		b = append(wire.AppendField(b, "function"), `{"name":`...)
+		b = append(wire.AppendField(b, typ), `{"name":`...)
 		b = wire.AppendString(b, c.Name)
-		b = wire.AppendString(wire.AppendField(b, "arguments"), c.Arguments)
+		b = wire.AppendString(wire.AppendField(b, input), c.Arguments)
 		b = append(b, "}}"...)
 	}
-	return append(b, ']'), nil
+	return append(b, ']')
 }

@@ -14,7 +14,7 @@ import (
 
 func encode(t *testing.T, c Config, req *schemas.Request) (any, error) {
 	t.Helper()
-	a, err := newAdapter(c)
+	a, err := NewAdapter(c, Variant{Name: kind})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,6 +142,59 @@ func TestDialectsOfCompatibleServersAreSpoken(t *testing.T) {
 	}
 }
 
+func TestFilmsAndFurtherKnobsAreSentWhereTheyAreTaken(t *testing.T) {
+	t.Parallel()
+	c := Defaults
+	c.TopK, c.MediaURL = true, true
+	half := 0.5
+	got, err := encode(t, c, &schemas.Request{
+		Sampling: &schemas.Sampling{MinP: &half, RepetitionPenalty: &half},
+		Messages: []schemas.Message{
+			{Role: schemas.RoleUser, Ext: map[string]json.RawMessage{"openai": json.RawMessage(`{"weight":1}`)}, Parts: []schemas.Part{
+				{Kind: schemas.PartVideo, Media: &schemas.Media{URL: "https://e.org/v"}},
+				{Kind: schemas.PartVideo, Media: &schemas.Media{MIME: "video/mp4", Data: []byte("v")}},
+				{Kind: schemas.PartAudio, Media: &schemas.Media{URL: "https://e.org/a"}},
+			}},
+			{Role: schemas.RoleAssistant, Parts: []schemas.Part{
+				{Kind: schemas.PartAudio, Media: &schemas.Media{FileID: "audio_1", Provider: "openai", Data: []byte("a")}},
+				{Kind: schemas.PartToolCall, ToolCall: &schemas.ToolCall{ID: "c", Name: "code", Arguments: "1", Type: "custom"}},
+			}},
+		},
+		Tools: []schemas.Tool{{Name: "f", Ext: map[string]json.RawMessage{"openai": json.RawMessage(`{"more":true}`)}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fromJSON(t, `{"model":"m-1","messages":[{"role":"user","weight":1,"content":[
+			{"type":"video_url","video_url":{"url":"https://e.org/v"}},{"type":"video_url","video_url":{"url":"data:video/mp4;base64,dg=="}},
+			{"type":"audio_url","audio_url":{"url":"https://e.org/a"}}]},
+		{"role":"assistant","audio":{"id":"audio_1"},"tool_calls":[{"id":"c","type":"custom","custom":{"name":"code","input":"1"}}]}],
+		"tools":[{"type":"function","function":{"name":"f","more":true}}],"min_p":0.5,"repetition_penalty":0.5}`)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("body (-want +got):\n%s", diff)
+	}
+}
+
+func TestThoughtsBetweenTagsAreReasoning(t *testing.T) {
+	t.Parallel()
+	a := plainAdapter(t, apiChat)
+	a.config.ThinkTags = true
+	call := provider.Call{Request: &schemas.Request{Stream: true}}
+	var reasoning string
+	emit := func(c schemas.Chunk) error {
+		if c.Type == schemas.ChunkReasoning {
+			reasoning += c.Text
+		}
+		return nil
+	}
+	stream := `data: {"choices":[{"delta":{"content":"<thi"}}]}` + "\n\n" + `data: {"choices":[{"delta":{"content":"nk>Hm.</think>Yes."}}]}` + "\n\n" +
+		`data: {"choices":[{"delta":{},"finish_reason":"stop"}]}` + "\n\ndata: [DONE]\n\n"
+	res, err := decode(a, call, 200, typed("text/event-stream"), stream, emit)
+	if err != nil || res.Text() != "Yes." || reasoning != "Hm." || res.Choices[0].Message.Parts[0].Kind != schemas.PartReasoning {
+		t.Errorf("answer %+v, reasoning %q, %v", res, reasoning, err)
+	}
+}
+
 func TestWhatTheAPICannotExpressIsRefusedBeforeItIsSent(t *testing.T) {
 	t.Parallel()
 	part := func(role schemas.Role, part schemas.Part) *schemas.Request {
@@ -158,7 +211,14 @@ func TestWhatTheAPICannotExpressIsRefusedBeforeItIsSent(t *testing.T) {
 		{"image of a tool", part(schemas.RoleTool, schemas.Part{Kind: schemas.PartToolResult, ToolResult: &schemas.ToolResult{
 			CallID: "c", Parts: []schemas.Part{{Kind: schemas.PartImage, Media: &schemas.Media{URL: "https://e.org/i"}}},
 		}}), schemas.Unsupported},
-		{"another operation", &schemas.Request{Op: "embed"}, schemas.Unsupported},
+		{"documents", &schemas.Request{Documents: []schemas.Document{{Text: "x"}}}, schemas.Unsupported},
+		{"server tool", part(schemas.RoleAssistant, schemas.Part{Kind: schemas.PartToolCall, ToolCall: &schemas.ToolCall{Name: "web", Type: "server"}}), schemas.Unsupported},
+		{"sound of another vendor", part(schemas.RoleAssistant, schemas.Part{Kind: schemas.PartAudio, Media: &schemas.Media{FileID: "a", Provider: "x"}}), schemas.Unsupported},
+		{"vectors of pictures", &schemas.Request{Op: schemas.OpEmbed, Embed: &schemas.EmbedSpec{Inputs: []schemas.Part{{Kind: schemas.PartImage}}}}, schemas.Unsupported},
+		{"negative prompt", &schemas.Request{Op: schemas.OpImage, Image: &schemas.ImageSpec{Prompt: "x", Negative: "y"}}, schemas.Unsupported},
+		{"recording by address", &schemas.Request{Op: schemas.OpTranscribe, Transcribe: &schemas.TranscribeSpec{Audio: schemas.Media{URL: "u"}}}, schemas.Unsupported},
+		{"nothing to embed", &schemas.Request{Op: schemas.OpEmbed}, schemas.InvalidRequest},
+		{"another operation", &schemas.Request{Op: schemas.OpRerank}, schemas.Unsupported},
 		{"tool message without a result", part(schemas.RoleTool, schemas.Part{Kind: schemas.PartText, Text: "x"}), schemas.InvalidRequest},
 		{"ext that changes the model", &schemas.Request{
 			Messages: []schemas.Message{schemas.TextMessage(schemas.RoleUser, "x")},

@@ -34,6 +34,11 @@ func TestFailuresAreClassifiedByStatusCodeAndType(t *testing.T) {
 		{429, "insufficient_quota", "insufficient_quota", "", schemas.QuotaExhausted},
 		{429, "insufficient_quota", "project_spend_limit_exceeded", "", schemas.QuotaExhausted},
 		{500, "server_error", "", "", schemas.Internal},
+		{424, "generation", "", "Request failed during generation", schemas.Internal},
+		{429, "overloaded", "", "Model is overloaded", schemas.Overloaded},
+		{422, "validation", "", "", schemas.InvalidRequest},
+		{429, "", "", "You exceeded your current quota, please check your plan", schemas.QuotaExhausted},
+		{400, "image_generation_user_error", "moderation_blocked", "", schemas.ContentFiltered},
 		{501, "not_supported_error", "501", "", schemas.Internal},
 		{502, "", "", "", schemas.Unavailable},
 		{503, "service_unavailable_error", "server_is_overloaded", "", schemas.Overloaded},
@@ -47,6 +52,7 @@ func TestFailuresAreClassifiedByStatusCodeAndType(t *testing.T) {
 		{200, "BadRequestError", "400", "", schemas.InvalidRequest},
 		{200, "InternalServerError", "500", "", schemas.Internal},
 		{200, "x", "429", "", schemas.RateLimited},
+		{200, "", "invalid_image_format", "", schemas.InvalidRequest},
 		{200, "", "", "", schemas.Internal},
 	}
 	for _, tt := range tests {
@@ -142,5 +148,33 @@ func TestStreamsOfCompatibleServersAreRead(t *testing.T) {
 				t.Errorf("%d calls, usage %+v, want %d and an estimate", calls, res.Usage, tt.calls)
 			}
 		})
+	}
+}
+
+func TestAMessageOrHeadersSayWhenToAskAgain(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		text    string
+		headers map[string]string
+		want    int64
+	}{
+		{"Please try again in 26.604s. Visit …", nil, 26604},
+		{"Please try again in 174ms.", nil, 174},
+		{"Please try again in 6m0s.", nil, 360000},
+		{"Please try again in 1h2m3s.", nil, 3723000},
+		{"Please retry after 7 seconds.", nil, 7000},
+		{"Please try again in 999999h.", nil, 86400000},
+		{"Please try again in a while.", nil, 0},
+		{"Please try again in 2s.", map[string]string{"Retry-After": "5"}, 5000},
+		{"", map[string]string{"X-Ratelimit-Remaining-Requests": "0", "X-Ratelimit-Reset-Requests": "6m0s", "X-Ratelimit-Remaining-Tokens": "9", "X-Ratelimit-Reset-Tokens": "9h"}, 360000},
+	}
+	for _, tt := range tests {
+		x := &providertest.Exchange{}
+		x.Response.Status, x.Response.Headers = http.StatusTooManyRequests, tt.headers
+		x.Response.Body = fmt.Sprintf(`{"error":{"message":%q,"type":"tokens","code":"rate_limit_exceeded"}}`, tt.text)
+		_, f, _ := providertest.Replay(t, newProvider, x)
+		if f == nil || f.Code != schemas.RateLimited || f.RetryAfterMS != tt.want {
+			t.Errorf("%q %v: %+v, want %d ms", tt.text, tt.headers, f, tt.want)
+		}
 	}
 }

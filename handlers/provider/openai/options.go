@@ -1,32 +1,69 @@
 package openai
 
 import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
 )
 
-func tools(b []byte, req *schemas.Request) []byte {
+func (a *Adapter) tools(b []byte, req *schemas.Request) ([]byte, error) {
 	if len(req.Tools) > 0 {
 		b = append(wire.AppendField(b, "tools"), '[')
 		for i := range req.Tools {
 			t := &req.Tools[i]
-			b = append(wire.AppendItem(b), `{"type":"function","function":{"name":`...)
+			own, err := a.ownTool(t, i)
+			if err != nil {
+				return nil, err
+			}
+			b = wire.AppendItem(b)
+			if own.whole {
+				b = append(b, own.fields...)
+				continue
+			}
+			b = append(b, `{"type":"function","function":{"name":`...)
 			b = wire.AppendString(b, t.Name)
 			b = wire.AppendStringField(b, "description", t.Description)
 			b = wire.AppendRawField(b, "parameters", t.Parameters)
 			b = wire.AppendBoolField(b, "strict", t.Strict)
-			b = append(b, "}}"...)
+			b = append(wire.AppendFields(b, own.fields), "}}"...)
 		}
 		b = append(b, ']')
 	}
 	if req.ToolChoice == nil {
-		return b
+		return b, nil
 	}
 	b = choice(b, req.ToolChoice)
 	if req.ToolChoice.DisableParallel {
 		b = append(wire.AppendField(b, "parallel_tool_calls"), "false"...)
 	}
-	return b
+	return b, nil
+}
+
+// ownTool is what a requester says of a tool for this vendor only: further fields
+// of a function, or, where it names another type, the tool as it is to be sent.
+type ownTool struct {
+	fields json.RawMessage
+	whole  bool
+}
+
+func (a *Adapter) ownTool(t *schemas.Tool, i int) (ownTool, error) {
+	raw := t.Ext[a.variant.Name]
+	if len(raw) == 0 {
+		return ownTool{}, nil
+	}
+	var is struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal(raw, &is); err != nil {
+		return ownTool{}, wire.Invalid(fmt.Sprintf("tools[%d].ext.%s", i, a.variant.Name), "is not a JSON object")
+	}
+	return ownTool{raw, is.Type != "" && is.Type != "function"}, nil
 }
 
 func choice(b []byte, c *schemas.ToolChoice) []byte {
@@ -51,7 +88,7 @@ func choice(b []byte, c *schemas.ToolChoice) []byte {
 // gave none.
 const schemaName = "answer"
 
-func output(b []byte, o *schemas.OutputSpec) []byte {
+func format(b []byte, o *schemas.OutputSpec) []byte {
 	if o == nil {
 		return b
 	}
@@ -72,12 +109,44 @@ func output(b []byte, o *schemas.OutputSpec) []byte {
 	return b
 }
 
-func (a *adapter) sampling(b []byte, req *schemas.Request) []byte {
+// audioFormat returns the form of the sound that o asks for. A stream takes
+// pcm16 only.
+func audioFormat(o *schemas.OutputSpec, stream bool) string {
+	switch {
+	case o != nil && o.Audio != "":
+		return o.Audio
+	case stream:
+		return "pcm16"
+	}
+	return "wav"
+}
+
+// voice stands where the API wants a voice and the requester named none.
+const voice = "alloy"
+
+func modalities(b []byte, req *schemas.Request) []byte {
+	o := req.Output
+	if o == nil || len(o.Modalities) == 0 {
+		return b
+	}
+	b = wire.AppendStrings(wire.AppendField(b, "modalities"), o.Modalities)
+	if !slices.Contains(o.Modalities, "audio") {
+		return b
+	}
+	b = append(wire.AppendField(b, "audio"), '{')
+	b = wire.AppendStringField(b, "voice", cmp.Or(o.Voice, voice))
+	b = wire.AppendStringField(b, "format", audioFormat(o, req.Stream))
+	return append(b, '}')
+}
+
+func (a *Adapter) sampling(b []byte, req *schemas.Request) []byte {
 	if s := req.Sampling; s != nil {
 		b = wire.AppendFloatField(b, "temperature", s.Temperature)
 		b = wire.AppendFloatField(b, "top_p", s.TopP)
 		if a.config.TopK {
 			b = wire.AppendIntField(b, "top_k", s.TopK)
+			b = wire.AppendFloatField(b, "min_p", s.MinP)
+			b = wire.AppendFloatField(b, "repetition_penalty", s.RepetitionPenalty)
 		}
 		b = wire.AppendFloatField(b, "frequency_penalty", s.FrequencyPenalty)
 		b = wire.AppendFloatField(b, "presence_penalty", s.PresencePenalty)
@@ -86,30 +155,86 @@ func (a *adapter) sampling(b []byte, req *schemas.Request) []byte {
 		if len(s.Stop) > 0 {
 			b = wire.AppendStrings(wire.AppendField(b, "stop"), s.Stop)
 		}
+		b = bias(b, s.LogitBias)
 	}
-	if req.Thinking != nil {
-		b = wire.AppendStringField(b, "reasoning_effort", req.Thinking.Effort)
+	return b
+}
+
+// logProbs asks for log probabilities as chat completions want them.
+func logProbs(b []byte, s *schemas.Sampling) []byte {
+	if s == nil || s.LogProbs == nil {
+		return b
+	}
+	b = append(wire.AppendField(b, "logprobs"), "true"...)
+	return wire.AppendIntField(b, "top_logprobs", s.LogProbs)
+}
+
+func bias(b []byte, of map[string]float64) []byte {
+	if len(of) == 0 {
+		return b
+	}
+	b = append(wire.AppendField(b, "logit_bias"), '{')
+	for _, token := range sortedKeys(of) {
+		value := of[token]
+		b = append(wire.AppendString(comma(b), token), ':')
+		b = strconv.AppendFloat(b, value, 'f', -1, 64)
+	}
+	return append(b, '}')
+}
+
+// comma appends one where it is due in an object.
+func comma(b []byte) []byte {
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
+	}
+	return b
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// shared appends the fields that chat completions and responses have in common.
+func (a *Adapter) shared(b []byte, req *schemas.Request) []byte {
+	if a.config.EndUserField != "" {
+		b = wire.AppendStringField(b, a.config.EndUserField, req.EndUser)
+	}
+	b = wire.AppendStringField(b, "service_tier", req.ServiceTier)
+	if req.Cache != nil && a.config.PromptCache {
+		b = wire.AppendStringField(b, "prompt_cache_key", req.Cache.Key)
+		if req.Cache.TTL != "" {
+			b = append(wire.AppendField(b, "prompt_cache_options"), `{"ttl":`...)
+			b = append(wire.AppendString(b, req.Cache.TTL), '}')
+		}
 	}
 	return b
 }
 
 // unsaid lists what of req this API has no words for, and what was therefore not
 // sent.
-func (a *adapter) unsaid(req *schemas.Request) []string {
+func (a *Adapter) unsaid(req *schemas.Request) []string {
 	var w []string
-	if s := req.Sampling; s != nil && s.TopK != nil && !a.config.TopK {
-		w = append(w, "sampling.top_k was not sent: the provider has no such setting")
+	if s := req.Sampling; s != nil && !a.config.TopK {
+		w = lacking(w, "sampling.top_k", s.TopK != nil)
+		w = lacking(w, "sampling.min_p", s.MinP != nil)
+		w = lacking(w, "sampling.repetition_penalty", s.RepetitionPenalty != nil)
 	}
-	if t := req.Thinking; t != nil && t.BudgetTokens != nil {
-		w = append(w, "thinking.budget_tokens was not sent: the provider has no such setting")
+	if s := req.Sampling; s != nil && a.config.API == apiResponses {
+		w = lacking(w, "sampling.seed", s.Seed != nil)
+		w = lacking(w, "sampling.frequency_penalty", s.FrequencyPenalty != nil)
+		w = lacking(w, "sampling.presence_penalty", s.PresencePenalty != nil)
+		w = lacking(w, "sampling.logit_bias", len(s.LogitBias) > 0)
 	}
-	if t := req.Thinking; t != nil && t.Enabled != nil && t.Effort == "" {
-		w = append(w, "thinking.enabled was not sent: set thinking.effort for this provider")
+	w = lacking(w, "cache", req.Cache != nil && !a.config.PromptCache)
+	w = lacking(w, "end_user", req.EndUser != "" && a.config.EndUserField == "")
+	if t := req.Thinking; t != nil {
+		w = lacking(w, "thinking.budget_tokens", t.BudgetTokens != nil)
+		if t.Enabled != nil && t.Effort == "" {
+			w = append(w, "thinking.enabled was not sent: set thinking.effort for this provider")
+		}
 	}
 	for i := range req.Messages {
 		for j := range req.Messages[i].Parts {
 			p := &req.Messages[i].Parts[j]
-			if p.Kind == schemas.PartReasoning {
+			if p.Kind == schemas.PartReasoning && (a.config.API != apiResponses || !a.returns(p.Reasoning)) {
 				w = append(w, field(i, j)+" was not sent: the provider does not take reasoning back")
 			}
 			if p.ToolResult != nil && p.ToolResult.IsError {
@@ -118,4 +243,12 @@ func (a *adapter) unsaid(req *schemas.Request) []string {
 		}
 	}
 	return w
+}
+
+// lacking appends a warning about a setting of the request, if it is set.
+func lacking(w []string, name string, set bool) []string {
+	if !set {
+		return w
+	}
+	return append(w, name+" was not sent: the provider has no such setting")
 }

@@ -2,10 +2,8 @@ package openai
 
 import (
 	"encoding/json"
-	"strings"
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
-	"github.com/sira-ai/sira/schemas"
 )
 
 // completion is an answer, or one chunk of it: the two differ in whether the
@@ -14,14 +12,18 @@ type completion struct {
 	id, model, tier string
 	choices         []option
 	usage           json.RawMessage
-	refused         bool // it is an error with the status of a success
+	filters         json.RawMessage // Azure: what the filter says of the prompt
+	refused         bool            // it is an error with the status of a success
+	padding         span            // where the value of obfuscation stands
 }
 
 type option struct {
-	index   int
-	message message
-	finish  string
-	stop    string // vLLM: the stop sequence that matched
+	index    int
+	message  message
+	finish   string
+	stop     string // vLLM: the stop sequence that matched
+	logprobs json.RawMessage
+	filters  json.RawMessage // Azure: what the filter says of the answer
 }
 
 type message struct {
@@ -30,40 +32,49 @@ type message struct {
 	calls            []toolCall
 	annotations      json.RawMessage
 	audio            json.RawMessage
+	images           json.RawMessage // of gateways that show models which paint
+	at               span            // where content stands in what was parsed
+}
+
+// onlyText reports whether there is nothing but text in a choice, and what the
+// filter says of it, which counts once however often it is said.
+func (o *option) onlyText() bool {
+	m := &o.message
+	return m.content != "" && m.at.to > m.at.from && o.finish == "" && o.stop == "" && m.refusal == "" && m.reasoning == "" &&
+		len(m.calls) == 0 && !said(o.logprobs) &&
+		!said(m.annotations) && !said(m.audio) && !said(m.images)
 }
 
 type toolCall struct {
 	index           int // -1: not said
-	id              string
+	id, typ         string
 	name, arguments string
 }
 
-// parse reads a completion. Slices in it share body's memory.
-func (o *completion) parse(body []byte) error {
-	c := wire.NewCursor(body)
-	if c.Object() {
-		for c.Key() {
-			switch string(c.Name()) {
-			case "id":
-				o.id = c.Text()
-			case "model":
-				o.model = c.Text()
-			case "service_tier":
-				o.tier = c.Text()
-			case "choices":
-				o.options(&c)
-			case "usage":
-				o.usage = c.Raw()
-			case "error":
-				o.refused = said(c.Raw()) || o.refused
-			case "object":
-				o.refused = c.Text() == "error" || o.refused
-			default:
-				c.Skip()
-			}
-		}
+func (o *completion) field(c *wire.Cursor) {
+	switch string(c.Name()) {
+	case "id":
+		o.id = c.Text()
+	case "model":
+		o.model = c.Text()
+	case "service_tier":
+		o.tier = c.Text()
+	case "usage":
+		o.usage = c.Raw()
+	case "prompt_filter_results", "prompt_annotations":
+		o.filters = c.Raw()
+	case "error":
+		o.refused = said(c.Raw()) || o.refused
+	case "object":
+		o.refused = c.Text() == "error" || o.refused
+	case "obfuscation": // by which OpenAI hides how long a piece of text is
+		c.Kind()
+		from := c.Offset()
+		c.Skip()
+		o.padding = span{from, c.Offset()}
+	default:
+		c.Skip()
 	}
-	return c.End()
 }
 
 func (o *completion) options(c *wire.Cursor) {
@@ -81,8 +92,14 @@ func (o *completion) options(c *wire.Cursor) {
 					p.message.parse(c)
 				case "finish_reason":
 					p.finish = c.Text()
-				case "stop_reason":
-					p.stop = c.Text()
+				case "stop_reason", "matched_stop":
+					p.stop = matched(c)
+				case "text": // of the older API for prompts
+					p.message.content = c.Text()
+				case "logprobs":
+					p.logprobs = c.Raw()
+				case "content_filter_results":
+					p.filters = c.Raw()
 				default:
 					c.Skip()
 				}
@@ -92,6 +109,16 @@ func (o *completion) options(c *wire.Cursor) {
 	}
 }
 
+// matched reads the stop sequence that matched; a number is a token, which says
+// nothing to a requester.
+func matched(c *wire.Cursor) string {
+	if c.Kind() == '"' {
+		return c.Text()
+	}
+	c.Skip()
+	return ""
+}
+
 func (m *message) parse(c *wire.Cursor) {
 	if !c.Object() {
 		return
@@ -99,7 +126,12 @@ func (m *message) parse(c *wire.Cursor) {
 	for c.Key() {
 		switch string(c.Name()) {
 		case "content":
-			m.content = content(c)
+			isText := c.Kind() == '"'
+			from := c.Offset()
+			m.parts(c)
+			if m.at = (span{}); isText {
+				m.at = span{from, c.Offset()}
+			}
 		case "refusal":
 			m.refusal = c.Text()
 		case "reasoning", "reasoning_content": // two names for one thing; some servers fill both
@@ -122,32 +154,41 @@ func (m *message) parse(c *wire.Cursor) {
 			m.annotations = c.Raw()
 		case "audio":
 			m.audio = c.Raw()
+		case "images":
+			m.images = c.Raw()
 		default:
 			c.Skip()
 		}
 	}
 }
 
-// content reads text; some servers send a list of parts instead.
-func content(c *wire.Cursor) string {
+// parts reads text; some servers send a list of parts instead. What the model
+// thought is a list in its part.
+func (m *message) parts(c *wire.Cursor) {
 	if c.Kind() != '[' {
-		return c.Text()
+		m.content = c.Text()
+		return
 	}
-	var text strings.Builder
 	c.Array()
 	for c.Item() {
 		if !c.Object() {
 			continue
 		}
 		for c.Key() {
-			if string(c.Name()) == "text" {
-				text.WriteString(c.Text())
-			} else {
+			switch string(c.Name()) {
+			case "text":
+				m.content += c.Text()
+			case "refusal":
+				m.refusal += c.Text()
+			case "thinking":
+				var inner message
+				inner.parts(c)
+				m.reasoning += inner.content
+			default:
 				c.Skip()
 			}
 		}
 	}
-	return text.String()
 }
 
 func call(c *wire.Cursor) toolCall {
@@ -166,6 +207,8 @@ func call(c *wire.Cursor) toolCall {
 			}
 		case "id":
 			t.id = c.Text()
+		case "type":
+			t.typ = c.Text()
 		case "function", "custom":
 			t.function(c)
 		default:
@@ -185,51 +228,6 @@ func (t *toolCall) function(c *wire.Cursor) {
 			t.name = c.Text()
 		case "arguments", "input": // an object at some servers; input is of custom tools
 			t.arguments = c.Text()
-		default:
-			c.Skip()
-		}
-	}
-}
-
-// usage reads the numbers of a usage object: OpenAI's names and, where they
-// differ, those of Together, DeepSeek and SGLang.
-func usage(raw json.RawMessage) schemas.Usage {
-	var u schemas.Usage
-	c := wire.NewCursor(raw)
-	if !c.Object() {
-		return u
-	}
-	for c.Key() {
-		switch string(c.Name()) {
-		case "prompt_tokens":
-			u.InputTokens = c.Count()
-		case "completion_tokens":
-			u.OutputTokens = c.Count()
-		case "prompt_tokens_details", "completion_tokens_details":
-			details(&c, &u)
-		case "cached_tokens", "prompt_cache_hit_tokens":
-			u.CacheReadTokens = max(u.CacheReadTokens, c.Count())
-		case "reasoning_tokens":
-			u.ReasoningTokens = max(u.ReasoningTokens, c.Count())
-		default:
-			c.Skip()
-		}
-	}
-	return u
-}
-
-func details(c *wire.Cursor, u *schemas.Usage) {
-	if !c.Object() {
-		return
-	}
-	for c.Key() {
-		switch string(c.Name()) {
-		case "cached_tokens":
-			u.CacheReadTokens = max(u.CacheReadTokens, c.Count())
-		case "cache_write_tokens":
-			u.CacheWriteTokens = c.Count()
-		case "reasoning_tokens":
-			u.ReasoningTokens = max(u.ReasoningTokens, c.Count())
 		default:
 			c.Skip()
 		}

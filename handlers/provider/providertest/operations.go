@@ -43,6 +43,13 @@ type exchange struct {
 	Failure schemas.Code      `json:"failure"` // in place of Want
 }
 
+// Operations checks each file ops/*.json of the dialect. [Run] does so too; this is
+// for vendors that have no chat.
+func Operations(t *testing.T, newProvider New, d Dialect) {
+	t.Helper()
+	operations(t, newProvider, d)
+}
+
 // operations checks each file ops/*.json of the dialect, if there is any.
 func operations(t *testing.T, newProvider New, d Dialect) {
 	names, err := fs.Glob(d.Files, "ops/*.json")

@@ -1,0 +1,5 @@
+//go:build race
+
+package surprise
+
+const race = true
