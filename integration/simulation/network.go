@@ -2,11 +2,14 @@ package simulation
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 type dialer func(ctx context.Context, network, address string) (net.Conn, error)
@@ -104,10 +107,26 @@ type conn struct {
 	lost bool
 }
 
-// Write implements net.Conn.
+// slow says which requests take time to arrive: those of a transaction. The client
+// waits for others while it holds locks, and a goroutine that waits for a lock
+// keeps virtual time from going on.
+func slow(frame []byte) bool {
+	if len(frame) < 6 {
+		return false
+	}
+	switch kmsg.Key(binary.BigEndian.Uint16(frame[4:])) {
+	case kmsg.Produce, kmsg.TxnOffsetCommit, kmsg.EndTxn, kmsg.AddOffsetsToTxn:
+		return true
+	}
+	return false
+}
+
+// Write implements net.Conn. The client writes a request at once.
 func (c *conn) Write(b []byte) (int, error) {
 	d, lost := c.link.delay()
-	time.Sleep(d)
+	if slow(b) {
+		time.Sleep(d)
+	}
 	if lost {
 		c.mu.Lock()
 		c.lost = true

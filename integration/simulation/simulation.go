@@ -36,7 +36,7 @@ const (
 // Config is the size of a world.
 type Config struct {
 	Seed     uint64
-	Requests int           // 300
+	Requests int           // 1,200, spread over the storm
 	Keys     int           // of the ordered lane; 12
 	Storm    time.Duration // how long faults come; 2 min
 }
@@ -75,7 +75,7 @@ const (
 // error means that the world could not be made, or did not come to rest.
 func Run(ctx context.Context, cfg Config, log *zap.Logger) (*Outcome, error) {
 	if cfg.Requests == 0 {
-		cfg.Requests = 300
+		cfg.Requests = 1200
 	}
 	if cfg.Keys == 0 {
 		cfg.Keys = 12
@@ -92,9 +92,8 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) (*Outcome, error) {
 	}
 	defer w.close()
 	began := time.Now()
-	if err := w.send(ctx); err != nil {
-		return nil, err
-	}
+	sent := make(chan error, 1)
+	go func() { sent <- w.send(ctx) }()
 	for i := range workers {
 		w.workers = append(w.workers, newWorker(w, fmt.Sprintf("w%d", i), w.rng.Uint64()))
 	}
@@ -105,8 +104,11 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) (*Outcome, error) {
 	}
 	w.storm(ctx)
 	w.calm()
-	if err := w.answered(ctx); err != nil {
+	if err := <-sent; err != nil {
 		return nil, err
+	}
+	if err := w.answered(ctx); err != nil {
+		return &Outcome{History: append(w.history, w.state()...)}, err
 	}
 	took := time.Since(began)
 	for _, wk := range w.workers {
@@ -145,7 +147,23 @@ func (w *World) build(ctx context.Context) error {
 	return err
 }
 
+// state is what the engines know of their partitions, for people.
+func (w *World) state() []string {
+	var out []string
+	for _, k := range w.workers {
+		for _, p := range k.engine.Partitions() {
+			out = append(out, fmt.Sprintf("%s %+v", k.name, p))
+		}
+		out = append(out, fmt.Sprintf("%s ready: %v", k.name, k.engine.Ready()))
+	}
+	return out
+}
+
 func (w *World) close() {
+	for _, k := range w.workers { // those that still run, after an error
+		k.kill()
+		<-k.done
+	}
 	if w.client != nil {
 		w.client.Close()
 	}
@@ -156,9 +174,15 @@ func (w *World) kafka(dial dialer) kafka.Config {
 	return kafka.Config{Brokers: []string{"localhost:9001", "localhost:9002", "localhost:9003"}, Dial: dial}
 }
 
-// send writes two thirds of the requests without and one third with order.
+// send writes two thirds of the requests without and one third with order, in
+// bursts over the time of the storm.
 func (w *World) send(ctx context.Context) error {
+	const burst = 20
+	pause := w.cfg.Storm / time.Duration(w.cfg.Requests/burst+1)
 	for i := range w.cfg.Requests {
+		if i%burst == 0 {
+			time.Sleep(pause)
+		}
 		topic, key := topicRequests, id(i)
 		if i%3 == 0 {
 			topic, key = topicOrdered, fmt.Sprintf("k%d", i/3%w.cfg.Keys)
@@ -170,10 +194,9 @@ func (w *World) send(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		w.client.Produce(ctx, &kgo.Record{Topic: topic, Key: []byte(key), Value: v}, nil)
-	}
-	if err := w.client.Flush(ctx); err != nil {
-		return fmt.Errorf("sending requests: %w", err)
+		if err := w.client.ProduceSync(ctx, &kgo.Record{Topic: topic, Key: []byte(key), Value: v}).FirstErr(); err != nil {
+			return fmt.Errorf("sending requests: %w", err)
+		}
 	}
 	return nil
 }

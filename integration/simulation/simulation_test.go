@@ -47,10 +47,14 @@ func TestNothingIsLostDoubledOrStuckInAnyWorld(t *testing.T) {
 				}
 				out, err := Run(t.Context(), Config{Seed: seed}, log)
 				if err != nil {
-					t.Fatalf("seed %d: %v\nrun it again with: make simulate SEEDS=1 FIRST=%d", seed, err, seed)
+					story := ""
+					if out != nil {
+						story = strings.Join(out.History, "\n")
+					}
+					t.Fatalf("seed %d: %v\n%s\nrun it again with: make simulate SEEDS=1 FIRST=%d", seed, err, story, seed)
 				}
 				virtual = out.Took
-				if wrong := out.wrong(Config{Requests: 300}); len(wrong) > 0 {
+				if wrong := out.wrong(1200); len(wrong) > 0 {
 					t.Errorf("seed %d: %s\n%s\nrun it again with: make simulate SEEDS=1 FIRST=%d",
 						seed, strings.Join(wrong, "\n"), strings.Join(out.History, "\n"), seed)
 				}
@@ -64,9 +68,9 @@ func TestNothingIsLostDoubledOrStuckInAnyWorld(t *testing.T) {
 }
 
 // wrong says which promises were broken.
-func (o *Outcome) wrong(cfg Config) []string {
+func (o *Outcome) wrong(requests int) []string {
 	var out []string
-	for i := range cfg.Requests {
+	for i := range requests {
 		if n := o.Results[id(i)]; n != 1 {
 			out = append(out, fmt.Sprintf("%s has %d results", id(i), n))
 		}
@@ -75,7 +79,7 @@ func (o *Outcome) wrong(cfg Config) []string {
 		}
 	}
 	for what, seen := range map[string]map[string]int{"results": o.Results, "costs": o.Costs} {
-		if len(seen) > cfg.Requests {
+		if len(seen) > requests {
 			out = append(out, fmt.Sprintf("%d different requests have %s", len(seen), what))
 		}
 	}

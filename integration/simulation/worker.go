@@ -24,6 +24,8 @@ type worker struct {
 	name  string
 	link  *link
 
+	engine *kafka.Engine
+
 	mu    sync.Mutex // guards rng
 	rng   *rand.Rand
 	crash context.CancelFunc
@@ -59,6 +61,7 @@ func (k *worker) start() error {
 	if err != nil {
 		return fmt.Errorf("making %s: %w", k.name, err)
 	}
+	k.engine = engine
 	chain := &pipeline.Chain{
 		Ask:    []pipeline.Step{{Name: "answer", Stage: pipeline.StageFunc(k.answer)}},
 		Settle: []pipeline.Step{{Name: "cost", Stage: cost.New(cost.Config{})}, {Name: "audit", Stage: audit.New(audit.Config{Worker: k.name})}},

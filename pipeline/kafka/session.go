@@ -31,11 +31,10 @@ type session struct {
 	producer *kgo.Client
 	member   atomic.Pointer[kgo.Client] // consumer, once it is made: for readiness, which asks at any time
 
-	// own is held for reading during a whole transaction and for writing while
-	// partitions are dropped. A member that lost a partition may still have a valid
+	// own is held during a whole transaction and while partitions are dropped. A member that lost a partition may still have a valid
 	// generation for the others; the coordinator would accept its offsets for the
 	// lost one, so this lock is what keeps them out.
-	own        sync.RWMutex
+	own        ownership
 	mu         sync.Mutex // guards trackers, limbo and generation
 	trackers   map[topicPartition]*tracker
 	limbo      map[topicPartition]*tracker // lost, and perhaps coming back
@@ -53,6 +52,14 @@ type session struct {
 	bytes atomic.Int64  // of these records
 	freed chan struct{} // has a token when count or bytes went down
 }
+
+// ownership is a lock that is held while the network is waited for. It is a channel
+// and no mutex, so that virtual time goes on while someone waits for it.
+type ownership chan struct{}
+
+func newOwnership() ownership { return make(ownership, 1) }
+func (o ownership) lock()     { o <- struct{}{} }
+func (o ownership) unlock()   { <-o }
 
 type topicPartition struct {
 	topic     string
@@ -225,8 +232,8 @@ wait:
 // tracker.adopt.
 func (s *session) lost(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
 	leaving := s.closePartitions(parts)
-	s.own.Lock() // waits for the transaction in progress
-	defer s.own.Unlock()
+	s.own.lock() // waits for the transaction in progress
+	defer s.own.unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range leaving {
@@ -290,8 +297,8 @@ func (s *session) drop(parts map[string][]int32) {
 	if parts == nil {
 		s.closePartitions(nil)
 	}
-	s.own.Lock() // waits for the transaction in progress
-	defer s.own.Unlock()
+	s.own.lock() // waits for the transaction in progress
+	defer s.own.unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for tp, t := range s.trackers {
