@@ -57,6 +57,11 @@ race: chdb ## Run all unit tests under the race detector
 integration: build chdb kafka ## Run the suites against Apache Kafka itself (needs Java 17 and Maven)
 	SIRA_INTEGRATION=1 $(GO) test -count=1 -timeout 40m ./integration/...
 
+.PHONY: simulate
+simulate: ## Live through SEEDS worlds of virtual time from seed FIRST on, and through planted mistakes
+	SIRA_SEEDS=$(or $(SEEDS),200) SIRA_FIRST=$(or $(FIRST),1) $(GO) test -count=1 -timeout 20m -run TestNothing ./integration/simulation
+	SIRA_INTEGRATION=$(if $(FIRST),,1) $(GO) test -count=1 -timeout 20m -run TestPlanted ./integration/simulation
+
 .PHONY: exchanges
 exchanges: ## Replay recorded calls to real vendors through the adapters: make exchanges DIR=folder
 	$(GO) run ./integration/exchanges $(or $(DIR),../shared/data/providers)

@@ -108,7 +108,7 @@ func Run(ctx context.Context, cfg Config, log *zap.Logger) (*Outcome, error) {
 		return nil, err
 	}
 	if err := w.answered(ctx); err != nil {
-		return &Outcome{History: append(w.history, w.state()...)}, err
+		return &Outcome{History: append(append(w.history, w.state()...), w.missing(ctx)...)}, err
 	}
 	took := time.Since(began)
 	for _, wk := range w.workers {
@@ -155,6 +155,37 @@ func (w *World) state() []string {
 			out = append(out, fmt.Sprintf("%s %+v", k.name, p))
 		}
 		out = append(out, fmt.Sprintf("%s ready: %v", k.name, k.engine.Ready()))
+	}
+	for _, lane := range []string{"standard", "ordered", "retry"} {
+		out = append(out, fmt.Sprintf("group sira.%s: %+v", lane, w.cluster.GroupInfo("sira."+lane)))
+	}
+	return out
+}
+
+// missing says which requests have no result, and how far readers may read.
+func (w *World) missing(ctx context.Context) []string {
+	admin := kadm.NewClient(w.client)
+	var out []string
+	for _, topic := range []string{topicResults, topicCosts, topicRetry} {
+		stable, err := admin.ListCommittedOffsets(ctx, topic)
+		ends, err2 := admin.ListEndOffsets(ctx, topic)
+		if err != nil || err2 != nil {
+			return append(out, fmt.Sprint(err, err2))
+		}
+		ends.Each(func(o kadm.ListedOffset) {
+			if s, ok := stable.Lookup(topic, o.Partition); ok && s.Offset != o.Offset {
+				out = append(out, fmt.Sprintf("%s/%d ends at %d, and readers of committed records at %d", topic, o.Partition, o.Offset, s.Offset))
+			}
+		})
+	}
+	seen, err := w.read(ctx, admin, topicResults)
+	if err != nil {
+		return append(out, err.Error())
+	}
+	for i := range w.cfg.Requests {
+		if seen[id(i)] == 0 {
+			out = append(out, id(i)+" has no result")
+		}
 	}
 	return out
 }

@@ -121,7 +121,7 @@ func (s *session) open(ctx context.Context) error {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxBytes(c.FetchMaxBytes), kgo.FetchMaxPartitionBytes(c.FetchMaxPartition), kgo.FetchMaxWait(500 * time.Millisecond),
 		kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout / 10), kgo.RebalanceTimeout(c.RebalanceTimeout),
-		kgo.Balancers(newReturning(s)), kgo.OnOffsetsFetched(s.fetched), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.lost),
+		kgo.RequestTimeoutOverhead(joinPatience), kgo.Balancers(newReturning(s)), kgo.OnOffsetsFetched(s.fetched), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.lost),
 	}
 	if c.StaticMembership {
 		consumer = append(consumer, kgo.InstanceID(c.Instance))
@@ -133,6 +133,13 @@ func (s *session) open(ctx context.Context) error {
 	s.member.Store(s.consumer)
 	return nil
 }
+
+// joinPatience is how much longer than the rebalance timeout a member waits for an
+// answer to its join. A coordinator whose count of members went wrong, as the
+// embedded broker's may after a member dies in the middle of joining, sets things
+// right when the rebalance timeout passes without a further join: members that ask
+// again too soon would put that off for ever.
+const joinPatience = 30 * time.Second
 
 // newProducer returns a producer of the lane, with its transactional id where the
 // lane has transactions. It is not fenced yet.
@@ -156,6 +163,10 @@ func (s *session) close() {
 // the first record would not know what the last owner had finished.
 func (s *session) fetched(_ context.Context, _ *kgo.Client, r *kmsg.OffsetFetchResponse) error {
 	_, generation := s.consumer.GroupMetadata()
+	// The client remembers that a partition was paused, also when it is lost and
+	// comes back; a new tracker does not.
+	assigned := make(map[string][]int32)
+	defer func() { s.consumer.ResumeFetchPartitions(assigned) }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.generation = generation
@@ -169,6 +180,7 @@ func (s *session) fetched(_ context.Context, _ *kgo.Client, r *kmsg.OffsetFetchR
 			}
 		}
 		tp := topicPartition{topic, partition}
+		assigned[topic] = append(assigned[topic], partition)
 		text := ""
 		if metadata != nil {
 			text = *metadata
