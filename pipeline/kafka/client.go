@@ -52,6 +52,8 @@ type Config struct {
 	TLS *TLSConfig `json:"tls,omitempty"`
 	// SASL logs in. Nil means no login.
 	SASL *SASLConfig `json:"sasl,omitempty"`
+	// Dial opens connections in place of TCP, for simulated networks. TLS does not apply to them.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error) `json:"-"`
 }
 
 // TLSConfig says how to verify brokers and how to prove who we are. The zero value uses the system's roots and no certificate.
@@ -164,7 +166,9 @@ func (c Config) Options(log *zap.Logger, reg prometheus.Registerer) ([]kgo.Opt, 
 		kgo.DialTimeout(dialTimeout),
 		kgo.WithLogger(kzap.New(log.With(zap.String("kafka_client", id)), kzap.Level(kgo.LogLevelWarn))),
 	}
-	if c.TLS != nil {
+	if c.Dial != nil {
+		opts = append(opts, kgo.Dialer(c.Dial))
+	} else if c.TLS != nil {
 		t, err := c.TLS.build()
 		if err != nil {
 			return nil, fmt.Errorf("setting up tls: %w", err)

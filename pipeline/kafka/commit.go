@@ -63,8 +63,8 @@ func (s *session) markDirty() {
 // A transaction that surely did not happen is given back and tried again; one
 // whose outcome is unknown ends the session.
 func (s *session) commit() (more bool) {
-	s.own.RLock()
-	defer s.own.RUnlock()
+	s.own.lock()
+	defer s.own.unlock()
 	if s.broken.Load() {
 		// After an unknown outcome the trackers may lag behind the broker. A further
 		// commit would overwrite a map that says more than they know.

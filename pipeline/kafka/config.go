@@ -63,7 +63,7 @@ type EngineConfig struct {
 	FlushInterval     time.Duration // how long a finished request waits for others to share its transaction; 20 ms
 	Transaction       time.Duration // broker-side limit of a transaction; 10 s
 	SessionTimeout    time.Duration // after which a dead member's partitions are given away; 10 s
-	RebalanceTimeout  time.Duration // 60 s
+	RebalanceTimeout  time.Duration // for members to give up partitions and join again; RevokeDrain and 5 s
 	RevokeDrain       time.Duration // how long a revoked partition's calls may finish; 10 s
 	Drain             time.Duration // how long all calls may finish at a stop; 30 s
 	FetchMaxBytes     int32         // of one fetch; 8 MiB
@@ -95,8 +95,8 @@ func (c *EngineConfig) setDefaults() {
 	def(&c.FlushInterval, 20*time.Millisecond)
 	def(&c.Transaction, 10*time.Second)
 	def(&c.SessionTimeout, 10*time.Second)
-	def(&c.RebalanceTimeout, 60*time.Second)
 	def(&c.RevokeDrain, 10*time.Second)
+	def(&c.RebalanceTimeout, c.RevokeDrain+5*time.Second)
 	def(&c.Drain, 30*time.Second)
 	def(&c.FetchMaxBytes, 8<<20)
 	def(&c.FetchMaxPartition, 1<<20)

@@ -92,7 +92,7 @@ func (e *Engine) lane(ctx context.Context, i int) {
 		s := &session{
 			engine: e, lane: i, cfg: cfg, log: log,
 			trackers: map[topicPartition]*tracker{}, limbo: map[topicPartition]*tracker{},
-			dirty: make(chan struct{}, 1), fatal: make(chan error, 1), freed: make(chan struct{}, 1), leaving: make(chan struct{}),
+			dirty: make(chan struct{}, 1), fatal: make(chan error, 1), freed: make(chan struct{}, 1), leaving: make(chan struct{}), own: newOwnership(),
 		}
 		e.setSession(i, s)
 		began := time.Now()

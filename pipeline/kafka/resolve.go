@@ -17,7 +17,7 @@ import (
 // differ from what was committed before, so they are there if and only if the
 // transaction was committed. What was not is given back and written again.
 //
-// The ownership lock is held for reading. An error means that the session must
+// The ownership lock is held. An error means that the session must
 // end: nothing is known then but what a new one reads from the broker.
 func (s *session) resolve(cuts []*cut) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*s.engine.cfg.SessionTimeout)

@@ -31,11 +31,10 @@ type session struct {
 	producer *kgo.Client
 	member   atomic.Pointer[kgo.Client] // consumer, once it is made: for readiness, which asks at any time
 
-	// own is held for reading during a whole transaction and for writing while
-	// partitions are dropped. A member that lost a partition may still have a valid
+	// own is held during a whole transaction and while partitions are dropped. A member that lost a partition may still have a valid
 	// generation for the others; the coordinator would accept its offsets for the
 	// lost one, so this lock is what keeps them out.
-	own        sync.RWMutex
+	own        ownership
 	mu         sync.Mutex // guards trackers, limbo and generation
 	trackers   map[topicPartition]*tracker
 	limbo      map[topicPartition]*tracker // lost, and perhaps coming back
@@ -53,6 +52,14 @@ type session struct {
 	bytes atomic.Int64  // of these records
 	freed chan struct{} // has a token when count or bytes went down
 }
+
+// ownership is a lock that is held while the network is waited for. It is a channel
+// and no mutex, so that virtual time goes on while someone waits for it.
+type ownership chan struct{}
+
+func newOwnership() ownership { return make(ownership, 1) }
+func (o ownership) lock()     { o <- struct{}{} }
+func (o ownership) unlock()   { <-o }
 
 type topicPartition struct {
 	topic     string
@@ -114,7 +121,7 @@ func (s *session) open(ctx context.Context) error {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxBytes(c.FetchMaxBytes), kgo.FetchMaxPartitionBytes(c.FetchMaxPartition), kgo.FetchMaxWait(500 * time.Millisecond),
 		kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout / 10), kgo.RebalanceTimeout(c.RebalanceTimeout),
-		kgo.Balancers(newReturning(s)), kgo.OnOffsetsFetched(s.fetched), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.lost),
+		kgo.RequestTimeoutOverhead(joinPatience), kgo.Balancers(newReturning(s)), kgo.OnOffsetsFetched(s.fetched), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.lost),
 	}
 	if c.StaticMembership {
 		consumer = append(consumer, kgo.InstanceID(c.Instance))
@@ -126,6 +133,13 @@ func (s *session) open(ctx context.Context) error {
 	s.member.Store(s.consumer)
 	return nil
 }
+
+// joinPatience is how much longer than the rebalance timeout a member waits for an
+// answer to its join. A coordinator whose count of members went wrong, as the
+// embedded broker's may after a member dies in the middle of joining, sets things
+// right when the rebalance timeout passes without a further join: members that ask
+// again too soon would put that off for ever.
+const joinPatience = 30 * time.Second
 
 // newProducer returns a producer of the lane, with its transactional id where the
 // lane has transactions. It is not fenced yet.
@@ -149,6 +163,10 @@ func (s *session) close() {
 // the first record would not know what the last owner had finished.
 func (s *session) fetched(_ context.Context, _ *kgo.Client, r *kmsg.OffsetFetchResponse) error {
 	_, generation := s.consumer.GroupMetadata()
+	// The client remembers that a partition was paused, also when it is lost and
+	// comes back; a new tracker does not.
+	assigned := make(map[string][]int32)
+	defer func() { s.consumer.ResumeFetchPartitions(assigned) }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.generation = generation
@@ -162,6 +180,7 @@ func (s *session) fetched(_ context.Context, _ *kgo.Client, r *kmsg.OffsetFetchR
 			}
 		}
 		tp := topicPartition{topic, partition}
+		assigned[topic] = append(assigned[topic], partition)
 		text := ""
 		if metadata != nil {
 			text = *metadata
@@ -225,8 +244,8 @@ wait:
 // tracker.adopt.
 func (s *session) lost(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
 	leaving := s.closePartitions(parts)
-	s.own.Lock() // waits for the transaction in progress
-	defer s.own.Unlock()
+	s.own.lock() // waits for the transaction in progress
+	defer s.own.unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, t := range leaving {
@@ -290,8 +309,8 @@ func (s *session) drop(parts map[string][]int32) {
 	if parts == nil {
 		s.closePartitions(nil)
 	}
-	s.own.Lock() // waits for the transaction in progress
-	defer s.own.Unlock()
+	s.own.lock() // waits for the transaction in progress
+	defer s.own.unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for tp, t := range s.trackers {
