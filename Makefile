@@ -63,7 +63,7 @@ integration-llm: llm ## Send 50 requests through Kafka and Sira to a real model 
 .PHONY: simulate
 simulate: ## Live through SEEDS worlds of virtual time from seed FIRST on, and through planted mistakes
 	SIRA_SEEDS=$(or $(SEEDS),200) SIRA_FIRST=$(or $(FIRST),1) $(GO) test -count=1 -timeout 20m -run TestNothing ./integration/simulation
-	SIRA_INTEGRATION=$(if $(FIRST),,1) $(GO) test -count=1 -timeout 20m -run TestPlanted ./integration/simulation
+	SIRA_MUTANTS=$(if $(FIRST),,1) $(GO) test -count=1 -timeout 20m -run TestPlanted ./integration/simulation
 
 .PHONY: exchanges
 exchanges: ## Replay recorded calls to real vendors through the adapters: make exchanges DIR=folder

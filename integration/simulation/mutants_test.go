@@ -42,7 +42,7 @@ var mutants = []mutant{
 }
 
 func TestPlantedMistakesAreFound(t *testing.T) {
-	if os.Getenv("SIRA_INTEGRATION") == "" {
+	if os.Getenv("SIRA_MUTANTS") == "" {
 		t.Skip("compiles and runs the simulation once for each mistake: `make simulate` does it")
 	}
 	for _, m := range mutants {
@@ -76,7 +76,7 @@ func TestPlantedMistakesAreFound(t *testing.T) {
 				t.Fatalf("compiling: %v\n%s", err, out)
 			}
 			run := exec.CommandContext(t.Context(), binary, "-test.run=TestNothingIsLost", "-test.timeout=10m")
-			run.Env = append(os.Environ(), "SIRA_SEEDS=200", "SIRA_FIRST=1", "SIRA_INTEGRATION=")
+			run.Env = append(os.Environ(), "SIRA_SEEDS=200", "SIRA_FIRST=1", "SIRA_MUTANTS=")
 			out, err := run.CombinedOutput()
 			if err == nil {
 				t.Fatal("200 worlds did not show the mistake")
