@@ -53,7 +53,10 @@ var rooms = []room{
 	},
 	{
 		"handlers/invoke",
-		[]string{"schemas", "pipeline", "pipeline/catalog", "handlers/provider", "handlers/balance", "./..."},
+		[]string{
+			"schemas", "pipeline", "pipeline/catalog", "handlers/provider", "handlers/provider/wire",
+			"handlers/balance", "handlers/balance/limit", "./...",
+		},
 		"attempts are where a provider and an endpoint meet; nothing else of the handlers does",
 	},
 	{

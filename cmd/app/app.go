@@ -69,7 +69,8 @@ type App struct {
 	client   kafka.Config // of Kafka, known once the embedded broker listens
 	codecs   *avro.Codecs
 	registry registry
-	checks   []check // of readiness
+	checks   []check         // of readiness
+	watching func() overview // of the worker; nil: there is none
 	mu       sync.Mutex
 
 	httpAddr string

@@ -15,6 +15,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/ai21"
 	"github.com/sira-ai/sira/handlers/provider/anthropic"
+	"github.com/sira-ai/sira/handlers/provider/azure"
 	"github.com/sira-ai/sira/handlers/provider/cohere"
 	"github.com/sira-ai/sira/handlers/provider/gemini"
 	"github.com/sira-ai/sira/handlers/provider/huggingface"
@@ -44,6 +45,7 @@ func providers() *catalog.Catalog[provider.Provider] {
 	return catalog.New("provider",
 		ai21.Entry,
 		anthropic.Entry,
+		azure.Entry,
 		cohere.Entry,
 		gemini.Entry,
 		huggingface.Entry,

@@ -131,7 +131,14 @@ type ProviderConfig struct {
 	// BalanceSettings are those of that kind, such as load of consistent_hash.
 	BalanceSettings Settings         `json:"balance_settings,omitempty"`
 	Endpoints       []EndpointConfig `json:"endpoints,omitempty"`
+	Discover        *DiscoverConfig  `json:"discover,omitempty"`
 	Settings        Settings         `json:",inline" yaml:",inline"`
+}
+
+// DiscoverConfig says where further endpoints of a provider are found.
+type DiscoverConfig struct {
+	Kind     string   `json:"kind"`
+	Settings Settings `json:"settings,omitempty"`
 }
 
 // EndpointConfig is one address or credential of a provider.

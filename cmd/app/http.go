@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sira-ai/sira/handlers/balance"
+	"github.com/sira-ai/sira/handlers/balance/limit"
 )
 
 // serveHTTP serves health, metrics and profiles. It starts first, so that an
@@ -27,6 +30,7 @@ func (a *App) serveHTTP(ctx context.Context, g *group) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", a.readyz)
+	mux.HandleFunc("GET /endpoints", a.endpoints)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{}))
 	host, _, _ := net.SplitHostPort(a.httpAddr)
 	if ip := net.ParseIP(host); a.cfg.HTTP.Pprof || ip.IsLoopback() {
@@ -72,4 +76,24 @@ func (a *App) readyz(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(out)
+}
+
+// overview is what a worker knows of its endpoints and limits.
+type overview struct {
+	Endpoints []balance.EndpointView `json:"endpoints"`
+	Waiting   []limit.Line           `json:"waiting"` // by limit; empty: nobody waits
+}
+
+// endpoints answers with the state of every endpoint, and 404 where there is no
+// worker.
+func (a *App) endpoints(w http.ResponseWriter, r *http.Request) {
+	a.mu.Lock()
+	watching := a.watching
+	a.mu.Unlock()
+	if watching == nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(watching())
 }

@@ -511,6 +511,15 @@ func (d *document) providers(cfg *Config) {
 				d.path(at+".balance", err.Error())
 			}
 		}
+		if f := p.Discover; f != nil {
+			s, err := settingsOf(f.Settings, nil)
+			if err == nil {
+				err = sources().Check(f.Kind, s)
+			}
+			if err != nil {
+				d.path(at+".discover", err.Error())
+			}
+		}
 		for _, e := range p.endpoints() {
 			s, err := settingsOf(p.Settings, e.Settings)
 			if err == nil {

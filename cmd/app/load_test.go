@@ -87,7 +87,7 @@ routes:
   - name: default
 `)
 	for _, want := range []string{
-		"sira.yaml:3:", "opnai", "ai21, anthropic, cohere", "sira.yaml:4:", "fastest", "least_load",
+		"sira.yaml:3:", "opnai", "ai21, anthropic, ", "sira.yaml:4:", "fastest", "least_load",
 		`providers`, `no provider is named "openia"; did you mean openai?`, "models[0].targets[0].provider",
 		`no provider is named "nobody"`, "routes[0].targets[0].provider",
 	} {

@@ -79,5 +79,6 @@ func AllKinds() []Kinds {
 		{"provider", "providers[].kind", providers().Kinds()},
 		{"strategy", "routes[].strategy, routes[].steps[].strategy", strategies().Kinds()},
 		{"balancer", "providers[].balance", balancers().Kinds()},
+		{"discovery", "providers[].discover.kind", sources().Kinds()},
 	}
 }

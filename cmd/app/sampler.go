@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sira-ai/sira/handlers/balance"
+	"github.com/sira-ai/sira/handlers/balance/limit"
 	"github.com/sira-ai/sira/handlers/invoke"
 	"github.com/sira-ai/sira/pipeline/kafka"
 	"github.com/sira-ai/sira/schemas"
@@ -22,6 +23,7 @@ const sampleEvery = 5 * time.Second
 type sampler struct {
 	engine *kafka.Engine
 	pools  map[string]*invoke.Pool
+	limits *limit.Limiter
 	client *kgo.Client
 	codec  *avro.Codec[schemas.MetricEvent]
 	topic  string
@@ -57,6 +59,11 @@ func (s *sampler) sample(ctx context.Context, now time.Time) {
 			}
 			s.emit(ctx, now, "endpoint_breaker_open", e.ID, open)
 		}
+	}
+	for _, l := range s.limits.Lines() {
+		subject := string(l.Scope) + " " + l.Name
+		s.emit(ctx, now, "limit_waiting", subject, float64(l.Waiting))
+		s.emit(ctx, now, "limit_eta_seconds", subject, l.ETA.Seconds())
 	}
 }
 

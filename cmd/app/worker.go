@@ -10,13 +10,11 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"go.uber.org/zap"
 
 	"github.com/sira-ai/sira/handlers/audit"
-	"github.com/sira-ai/sira/handlers/balance"
 	"github.com/sira-ai/sira/handlers/cost"
 	"github.com/sira-ai/sira/handlers/invoke"
 	"github.com/sira-ai/sira/handlers/provider"
@@ -38,7 +36,11 @@ func (a *App) startWorker(g *group) error {
 	c := &a.cfg
 	w := &c.Worker
 	env := catalog.Env{Log: a.log, HTTP: &http.Client{Transport: provider.NewTransport()}}
-	pools, err := a.pools(env)
+	pools, err := a.pools(g, env)
+	if err != nil {
+		return err
+	}
+	limits, err := a.limits()
 	if err != nil {
 		return err
 	}
@@ -47,7 +49,7 @@ func (a *App) startWorker(g *group) error {
 	if err != nil {
 		return err
 	}
-	asker, err := invoke.New(c.Invoke, pools)
+	asker, err := invoke.New(c.Invoke, pools, limits)
 	if err != nil {
 		return fmt.Errorf("building invoke: %w", err)
 	}
@@ -81,7 +83,20 @@ func (a *App) startWorker(g *group) error {
 	}
 	a.addCheck("worker", engine.Ready)
 	runner := &pipeline.Runner{Source: engine, Chain: chain, Deliverer: deliverer, Concurrency: w.Concurrency, Drain: w.Drain, Log: a.log}
-	s := &sampler{engine: engine, pools: pools, client: chunks, codec: a.codecs.Metric, topic: c.Topic(TopicMetrics), worker: c.Instance, log: a.log}
+	a.mu.Lock()
+	a.watching = func() overview { return overview{endpointViews(pools), limits.Lines()} }
+	a.mu.Unlock()
+	admin, err := a.client.NewClient(a.log, nil)
+	if err != nil {
+		return err
+	}
+	g.onStop("shares client", func() error { admin.Close(); return nil })
+	sharing, err := a.newShares(limits.Limiter, kadm.NewClient(admin), engine.Ready)
+	if err != nil {
+		return err
+	}
+	g.run("shares of limits", sharing.run)
+	s := &sampler{engine: engine, pools: pools, limits: limits.Limiter, client: chunks, codec: a.codecs.Metric, topic: c.Topic(TopicMetrics), worker: c.Instance, log: a.log}
 	g.run("metrics sampler", s.run)
 	g.run("worker", func(ctx context.Context) error {
 		done := make(chan error, 1)
@@ -158,59 +173,6 @@ func (c *Config) PriceBook() (*cost.Book, error) {
 		return nil, fmt.Errorf("reading prices %s: %w", c.Prices.File, err)
 	}
 	return book, nil
-}
-
-// pools builds every provider with its endpoints.
-func (a *App) pools(env catalog.Env) (map[string]*invoke.Pool, error) {
-	kinds := providers()
-	// Workers that fail together must not come back together.
-	bc := a.cfg.Balance
-	bc.Seed ^= xxhash.Sum64String(a.cfg.Instance)
-	out := map[string]*invoke.Pool{}
-	for _, p := range a.cfg.Providers {
-		bs, err := settingsOf(p.BalanceSettings, nil)
-		if err != nil {
-			return nil, fmt.Errorf("building provider %s: %w", p.Name, err)
-		}
-		b, err := balancers().Build(orDefault(p.Balance, "least_load"), bs, env)
-		if err != nil {
-			return nil, fmt.Errorf("building provider %s: %w", p.Name, err)
-		}
-		var endpoints []invoke.Endpoint
-		for _, e := range p.endpoints() {
-			s, err := settingsOf(p.Settings, e.Settings)
-			if err != nil {
-				return nil, fmt.Errorf("building provider %s: %w", p.Name, err)
-			}
-			v, err := kinds.Build(p.Kind, s, env)
-			if err != nil {
-				return nil, fmt.Errorf("building provider %s: %w", p.Name, err)
-			}
-			endpoints = append(endpoints, invoke.Endpoint{
-				EndpointConfig: balance.EndpointConfig{
-					ID: e.ID, Region: e.Region, Zone: e.Zone, Priority: e.Priority, Key: orDefault(e.Key, e.ID), Weight: e.Weight, Caller: v,
-				},
-				Provider: v,
-			})
-		}
-		pool, err := invoke.NewPool(p.Name, p.Kind, bc, b, endpoints, a.breakerChanged)
-		if err != nil {
-			return nil, fmt.Errorf("building provider %s: %w", p.Name, err)
-		}
-		out[p.Name] = pool
-	}
-	return out, nil
-}
-
-func orDefault(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
-func (a *App) breakerChanged(c balance.Change) {
-	a.log.Warn("circuit breaker", zap.Any("change", c))
 }
 
 // startRecorder brings the tables up to date and starts filling them.

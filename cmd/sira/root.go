@@ -55,7 +55,9 @@ providers.`,
 	f.StringVar(&c.logLevel, "log", "warn", "log level: debug, info, warn or error")
 	f.BoolVar(&c.json, "json", false, "print JSON, one value a line")
 	root.AddCommand(c.upCommand(), c.runCommand(), c.demoCommand(), c.enqueueCommand(), c.resultsCommand(), c.sqlCommand(), c.checkCommand(),
-		c.topicsCommand(), c.deadCommand(), c.auditCommand(), c.detectCommand(), c.routeCommand(), c.versionCommand())
+		c.topicsCommand(), c.deadCommand(), c.auditCommand(), c.detectCommand(), c.routeCommand(), c.modelsCommand(), c.providerCommand(), c.versionCommand(),
+		c.pricesCommand(),
+		c.costCommand(), c.forecastCommand())
 	strict(root)
 	return root
 }

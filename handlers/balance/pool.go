@@ -74,9 +74,16 @@ func (e *UnusableError) Error() string {
 // region, where "" means any. It does not wait: when no endpoint is usable it
 // returns an *UnusableError. Every Lease must be given back with Done.
 func (p *Pool) Acquire(affinity uint64, region, model string, now time.Time) (*Lease, error) {
+	return p.AcquireIf(affinity, region, model, now, nil)
+}
+
+// AcquireIf is Acquire among the endpoints that admit lets through. It is asked
+// about an endpoint that would be called now, and returns the zero time for yes, or
+// when to ask again; the next endpoint is tried then. A nil admit admits all.
+func (p *Pool) AcquireIf(affinity uint64, region, model string, now time.Time, admit func(*Endpoint) time.Time) (*Lease, error) {
 	for {
 		members := p.members.Load()
-		lease, err := p.acquire(members.in[region], affinity, region, model, now.UnixNano())
+		lease, err := p.acquire(members.in[region], affinity, region, model, now.UnixNano(), admit)
 		// Endpoints that were replaced meanwhile are no reason to give up.
 		if err == nil || p.members.Load() == members {
 			return lease, err
@@ -84,7 +91,7 @@ func (p *Pool) Acquire(affinity uint64, region, model string, now time.Time) (*L
 	}
 }
 
-func (p *Pool) acquire(from []*Endpoint, affinity uint64, region, model string, nanos int64) (*Lease, error) {
+func (p *Pool) acquire(from []*Endpoint, affinity uint64, region, model string, nanos int64, admit func(*Endpoint) time.Time) (*Lease, error) {
 	soonest := int64(math.MaxInt64)
 	scratch, _ := p.scratch.Get().(*[]*Endpoint)
 	usable := (*scratch)[:0]
@@ -103,9 +110,18 @@ func (p *Pool) acquire(from []*Endpoint, affinity uint64, region, model string, 
 	for len(usable) > 0 {
 		e := p.balancer.Pick(affinity, usable)
 		if report, generation, ok := e.enter(); ok {
-			return &Lease{Endpoint: e, pool: p, model: model, generation: generation, report: report}, nil
+			later := time.Time{}
+			if admit != nil {
+				later = admit(e)
+			}
+			if later.IsZero() {
+				return &Lease{Endpoint: e, pool: p, model: model, generation: generation, report: report}, nil
+			}
+			e.leave(report)
+			soonest = min(soonest, later.UnixNano())
+		} else {
+			soonest = min(soonest, nanos+int64(probeWait))
 		}
-		soonest = min(soonest, nanos+int64(probeWait))
 		i := slices.Index(usable, e)
 		usable = slices.Delete(usable, i, i+1)
 	}
@@ -128,13 +144,18 @@ func (e *Endpoint) enter() (report func(error), generation uint64, ok bool) {
 	}
 	e.inFlight.Add(1)
 	if e.gone.Load() {
-		e.inFlight.Add(-1)
-		if report != nil {
-			report(errNeutral)
-		}
+		e.leave(report)
 		return nil, 0, false
 	}
 	return report, generation, true
+}
+
+// leave takes back enter for a call that is not made.
+func (e *Endpoint) leave(report func(error)) {
+	e.inFlight.Add(-1)
+	if report != nil {
+		report(errNeutral)
+	}
 }
 
 // Endpoints returns the endpoints in the order they were given.

@@ -164,7 +164,7 @@ func TestAmountsEqualRationalArithmetic(t *testing.T) {
 			prices[c] = &d
 		}
 		per := []int64{1, 1000, 1_000_000, 3, 7, maxPer, 1 + rng.Int64N(maxPer)}[rng.IntN(7)]
-		r := newRow(prices, per)
+		r := newRow(prices, nil, per)
 		size := int64(1) << (4 + rng.IntN(44))
 		u := schemas.Usage{CacheReadTokens: rng.Int64N(size), CacheWriteTokens: rng.Int64N(size), OutputTokens: rng.Int64N(size)}
 		u.InputTokens = u.CacheReadTokens + u.CacheWriteTokens + rng.Int64N(size)

@@ -88,7 +88,7 @@ func (s *Stage) add(e *schemas.CostEvent, a *schemas.Attempt, left int) {
 	e.CacheRead += u.CacheReadTokens
 	e.CacheWrite += u.CacheWriteTokens
 	e.OutputTokens += u.OutputTokens
-	if u.Source == "" && u.InputTokens == 0 && u.OutputTokens == 0 {
+	if u.Source == "" && u.InputTokens == 0 && u.OutputTokens == 0 && len(u.Units) == 0 {
 		return
 	}
 	r := s.book.find(&a.Target, e.Time, u)
@@ -107,14 +107,16 @@ func (s *Stage) add(e *schemas.CostEvent, a *schemas.Attempt, left int) {
 }
 
 // total sums the lines up.
-func total(e *schemas.CostEvent) {
+func total(e *schemas.CostEvent) { e.State, e.Amount, e.Currency = Total(e.Lines) }
+
+// Total returns what the lines of an event come to. See [Stage.Handle].
+func Total(lines []schemas.CostLine) (state schemas.CostState, amount decimal.Decimal, currency string) {
 	var (
-		sum                         decimal.Decimal
-		unpriced, estimated, priced bool
-		mixed                       bool
+		sum                                decimal.Decimal
+		unpriced, estimated, priced, mixed bool
 	)
-	for i := range e.Lines {
-		l := &e.Lines[i]
+	for i := range lines {
+		l := &lines[i]
 		switch l.State {
 		case schemas.CostUnpriced:
 			unpriced = true
@@ -123,20 +125,21 @@ func total(e *schemas.CostEvent) {
 			estimated = true
 		}
 		if !priced {
-			priced, sum, e.Currency = true, l.Amount, l.Currency
+			priced, sum, currency = true, l.Amount, l.Currency
 			continue
 		}
-		mixed = mixed || l.Currency != e.Currency
+		mixed = mixed || l.Currency != currency
 		sum = sum.Add(l.Amount)
 	}
 	switch {
 	case mixed:
-		e.State, e.Currency = schemas.CostUnpriced, ""
+		return schemas.CostUnpriced, decimal.Decimal{}, ""
 	case unpriced:
-		e.State = schemas.CostUnpriced
+		return schemas.CostUnpriced, decimal.Decimal{}, currency
 	case estimated:
-		e.State, e.Amount = schemas.CostEstimated, sum
+		return schemas.CostEstimated, sum, currency
 	case priced:
-		e.State, e.Amount = schemas.CostPriced, sum
+		return schemas.CostPriced, sum, currency
 	}
+	return schemas.CostNone, decimal.Decimal{}, ""
 }

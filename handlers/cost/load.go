@@ -2,6 +2,8 @@ package cost
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,14 +15,16 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
-	"github.com/shopspring/decimal"
 )
 
 // Limits of a row, far from any real price. They keep the arithmetic small.
 const (
 	maxPlaces = 18
-	maxPrice  = 1_000_000_000
-	maxPer    = 1_000_000_000
+	// maxFactorPlaces are the places of a tier's share of a price.
+	maxFactorPlaces = 4
+	maxFactor       = 100
+	maxPrice        = 1_000_000_000
+	maxPer          = 1_000_000_000
 	// defaultPer is the number of tokens that vendors quote prices for.
 	defaultPer = 1_000_000
 )
@@ -63,6 +67,12 @@ func (fs Faults) Error() string {
 //	per              tokens that the prices are for; 1000000 if not given
 //	input, output, cache_read, cache_write, cache_write_1h
 //	                 prices; those not given are unknown, not zero
+//	parts            prices of parts of the totals, such as {input.audio: 40, input.image: flat};
+//	                 flat says that a part costs what its side costs
+//	units            prices of one unit each, such as {images: 0.04, seconds: 0.0001}; write 0
+//	                 for a unit that is counted and not billed
+//	tiers            shares of the prices per token that other service tiers pay, such as
+//	                 {batch: 0.5}; units cost the same in every tier
 //	max_input_tokens largest input that the row is for; several rows of one day form bands
 //	source           where the prices come from
 //
@@ -92,7 +102,8 @@ func Load(r io.Reader) (*Book, error) {
 			})
 		}
 	}
-	return &Book{periods: l.periods}, nil
+	sum := sha256.Sum256(text)
+	return &Book{periods: l.periods, list: l.list, hash: hex.EncodeToString(sum[:6])}, nil
 }
 
 // loader is a price book while it is read.
@@ -100,6 +111,7 @@ type loader struct {
 	faults  Faults
 	periods map[key][]period
 	places  map[place]int // line of each row
+	list    []PriceRow
 }
 
 // place is what there is one row for.
@@ -193,7 +205,7 @@ func join(path, name string) string {
 	return path + "." + name
 }
 
-var rowNames = append([]string{"provider", "model", "tier", "from", "currency", "per", "max_input_tokens", "source"}, columnNames[:]...)
+var rowNames = slices.Concat([]string{"provider", "model", "tier", "from", "currency", "per", "max_input_tokens", "source", "parts", "units", "tiers"}, columnNames[:])
 
 // row reads one row into the book.
 func (l *loader) row(n ast.Node, path string) {
@@ -202,31 +214,27 @@ func (l *loader) row(n ast.Node, path string) {
 	if m.values == nil {
 		return
 	}
-	k := key{provider: m.text("provider", true), model: m.text("model", true), tier: usualTier(m.text("tier", false))}
+	p := PriceRow{Provider: m.text("provider", true), Model: m.text("model", true), Tier: usualTier(m.text("tier", false))}
 	from := m.date("from")
-	currency := m.currency("currency")
-	per := m.integer("per", defaultPer, maxPer)
-	band := m.integer("max_input_tokens", 0, 1<<53)
-	m.text("source", false)
-	var prices [columns]*decimal.Decimal
-	for i, name := range columnNames {
-		prices[i] = m.price(name)
-	}
-	if !m.hasAny(columnNames[:]) {
-		l.fault(n, path, "the row has no price; write input and output")
+	p.From, p.Currency, p.Per = from.Format(time.DateOnly), m.currency("currency"), m.integer("per", defaultPer, maxPer)
+	p.MaxInput, p.Source = m.integer("max_input_tokens", 0, 1<<53), m.text("source", false)
+	prices := m.prices(&p)
+	if !m.hasAny(columnNames[:]) && len(p.Parts) == 0 && len(p.Units) == 0 {
+		l.fault(n, path, "the row has no price; write input and output, parts or units")
 	}
 	if len(l.faults) > before {
 		return
 	}
-	r := newRow(prices, per)
-	r.currency, r.maxInput, r.version = currency, band, version(k, from, band)
-	at := place{k, from, band}
+	k := key{p.Provider, p.Model, p.Tier}
+	p.Version = version(k, from, p.MaxInput)
+	at := place{k, from, p.MaxInput}
 	if line, twice := l.places[at]; twice {
-		l.fault(n, path, fmt.Sprintf("%s is in line %d already; keep one", r.version, line))
+		l.fault(n, path, fmt.Sprintf("%s is in line %d already; keep one", p.Version, line))
 		return
 	}
 	l.places[at] = n.GetToken().Position.Line
-	l.insert(k, from, r)
+	l.insert(k, from, p.row(prices))
+	l.list = append(l.list, p)
 }
 
 func (l *loader) insert(k key, from time.Time, r *row) {

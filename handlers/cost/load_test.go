@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/shopspring/decimal"
 
 	"github.com/sira-ai/sira/schemas"
 )
@@ -36,7 +37,7 @@ price: []
 		t.Fatalf("got %v, want Faults", err)
 	}
 	const price = "write a price such as 2.50: from 0 to below 1000000000, with at most 18 decimal places"
-	const keys = "provider, model, tier, from, currency, per, max_input_tokens, source, input, output, cache_read, cache_write, cache_write_1h"
+	const keys = "provider, model, tier, from, currency, per, max_input_tokens, source, parts, units, tiers, input, output, cache_read, cache_write, cache_write_1h"
 	want := []string{
 		"4:11: prices[0].from: write a day such as 2026-01-31",
 		"5:15: prices[0].currency: write three capital letters (ISO 4217) such as USD",
@@ -46,7 +47,7 @@ price: []
 		"9:5: prices[1].model: the key is missing",
 		"9:62: prices[1].per: write a whole number from 1 to 1000000000",
 		"9:75: prices[1].input: this key is here twice; keep one",
-		"10:5: prices[2]: the row has no price; write input and output",
+		"10:5: prices[2]: the row has no price; write input and output, parts or units",
 		"11:5: prices[3]: write a mapping with the keys " + keys,
 		"12:31: prices[4].model: write a single value, in quotes if it looks like something else",
 		"12:76: prices[4].input: " + price,
@@ -110,11 +111,58 @@ func TestTheBuiltInBookKnowsItsModels(t *testing.T) {
 	}
 }
 
+// Every provider that Sira speaks to has its main models in the built-in book.
+func TestTheBuiltInBookKnowsEveryProvider(t *testing.T) {
+	t.Parallel()
+	b, err := DefaultBook()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
+	one := func(unit string) schemas.Usage {
+		return schemas.Usage{Units: map[string]decimal.Decimal{unit: decimal.NewFromInt(1)}}
+	}
+	chat := schemas.Usage{InputTokens: 1000, OutputTokens: 100}
+	for _, c := range []struct {
+		kind, model string
+		usage       schemas.Usage
+		amount      string
+	}{
+		{"openai", "gpt-5.6", chat, "0.008"},
+		{"openai", "gpt-5.6", schemas.Usage{InputTokens: 1000, OutputTokens: 100, Tier: "batch"}, "0.004"},
+		{"openai", "gpt-5.6", schemas.Usage{InputTokens: 300_000}, "3"},
+		{"openai", "gpt-audio", schemas.Usage{InputTokens: 1000, Details: map[string]int64{"input.audio": 900}}, "0.02905"},
+		{"openai", "whisper-1", one("seconds"), "0.0001"},
+		{"anthropic", "claude-opus-4-8", chat, "0.0075"},
+		{"gemini", "gemini-2.5-flash", schemas.Usage{InputTokens: 1000, Details: map[string]int64{"input.audio": 100, "input.image": 500}}, "0.00037"},
+		{"gemini", "imagen-4.0-generate-001", one("images"), "0.04"},
+		{"azure_openai", "gpt-4.1", chat, "0.0028"},
+		{"cohere", "command-a-03-2025", chat, "0.0035"},
+		{"cohere", "rerank-v3.5", one("search_units"), "0.002"},
+		{"ai21", "jamba-large-1.7", chat, "0.0028"},
+		{"together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", chat, "0.000968"},
+		{"replicate", "meta/llama-3-70b-instruct", schemas.Usage{InputTokens: 1000, OutputTokens: 100, Units: map[string]decimal.Decimal{"gpu_seconds": dec("3")}}, "0.000925"},
+		{"stability", "stable-image-core", one("images"), "0.03"},
+		{"huggingface", "openai/gpt-oss-120b:groq", chat, "0.000225"},
+	} {
+		amount, _, _, known := b.Price(schemas.Target{Kind: c.kind, Model: c.model}, at, c.usage)
+		if !known || amount.String() != c.amount {
+			t.Errorf("%s %s: got %s, known %v; want %s", c.kind, c.model, amount, known, c.amount)
+		}
+	}
+	for _, r := range b.Rows() {
+		if r.Source == "" {
+			t.Errorf("%s does not say where its prices come from", r.Version)
+		}
+	}
+}
+
 // FuzzLoad checks that no text makes Load panic or accept a book that it can't
 // compute with.
 func FuzzLoad(f *testing.F) {
 	f.Add(defaultPrices)
 	f.Add([]byte(rows))
+	f.Add([]byte(partsBook))
 	f.Add([]byte("prices:\n  - &a {provider: p, <<: *a, ? [x] : y}\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		b, err := Load(bytes.NewReader(text))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/sira-ai/sira/handlers/balance"
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/pipeline"
 	"github.com/sira-ai/sira/schemas"
@@ -16,59 +15,122 @@ var (
 	errAttempt    = errors.New("no answer within attempt_timeout")
 	errFirstToken = errors.New("no output within first_token_timeout")
 	errStalled    = errors.New("no piece within stall_timeout")
+	errLost       = errors.New("another call answered first")
 )
 
-// call makes one attempt at target i, records it, and returns why it gave no
-// answer, or nil.
-func (r *round) call(ctx context.Context, i int, lease *balance.Lease) *schemas.Failure {
-	pool := r.pools[r.job.Targets[i].Provider]
-	a := schemas.Attempt{
-		Number:    r.number + 1,
-		Round:     r.job.Origin.Round,
-		Target:    r.job.Targets[i],
-		Reason:    r.reason(i),
-		Outcome:   schemas.OK,
-		StartedAt: time.Now(),
-	}
-	a.Target.Endpoint = lease.Endpoint.ID
-	if a.Target.Region == "" {
-		a.Target.Region = lease.Endpoint.Region
-	}
-	if a.Target.Kind == "" {
-		a.Target.Kind = pool.kind
-	}
-	if a.Reason == ReasonFirst {
+// attempt is one call to a target, until it is recorded.
+type attempt struct {
+	*round
+	*ticket
+	record schemas.Attempt
+	watch  watch
+	key    string // for idempotency
+	race   *race  // nil: nobody else is asked meanwhile
+	held   []schemas.Chunk
+	spoke  bool // pieces were passed on
+
+	res      *schemas.Response
+	failure  *schemas.Failure
+	cut      context.CancelCauseFunc // of a race
+	panicked any
+}
+
+// call makes one attempt, and a second beside it where that is hedged, and records
+// them. It returns the one that counts.
+func (r *round) call(ctx context.Context, t *ticket) *attempt {
+	a := r.begin(t, r.reason(t.index))
+	if a.record.Reason == ReasonFirst {
 		r.budget.call()
 	}
-	r.number, r.seq, r.last = a.Number, 0, i
+	after, hedged := r.hedgeAfter(a)
+	if hedged {
+		return r.contest(ctx, a, after)
+	}
+	r.voice = voice{attempt: a.record.Number}
+	a.run(ctx)
+	r.conclude(a)
+	return a
+}
+
+// begin counts an attempt.
+func (r *round) begin(t *ticket, reason string) *attempt {
+	a := &attempt{round: r, ticket: t, key: r.job.Request.ID, record: schemas.Attempt{
+		Number:    r.number + 1,
+		Round:     r.job.Origin.Round,
+		Target:    r.job.Targets[t.index],
+		Reason:    reason,
+		Outcome:   schemas.OK,
+		StartedAt: time.Now(),
+	}}
+	to, e := &a.record.Target, t.lease.Endpoint
+	to.Endpoint = e.ID
+	if to.Region == "" {
+		to.Region = e.Region
+	}
+	if to.Kind == "" {
+		to.Kind = r.pools[to.Provider].kind
+	}
+	a.watch = watch{attempt: a, began: a.record.StartedAt}
+	r.number, r.last = a.record.Number, t.index
 	r.calls++
+	return a
+}
 
-	w := watch{round: r, began: a.StartedAt}
-	res, failure := r.infer(ctx, pool.callers[lease.Endpoint.Index()], a.Target.Model, lease, &w)
+// run makes the call.
+func (a *attempt) run(ctx context.Context) {
+	a.res, a.failure = a.infer(ctx)
+	a.record.LatencyMS = time.Since(a.record.StartedAt).Milliseconds()
+	a.record.FirstTokenMS, a.record.MaxGapMS = a.watch.firstToken(), a.watch.gap.Milliseconds()
+}
 
-	a.LatencyMS = time.Since(a.StartedAt).Milliseconds()
-	a.FirstTokenMS, a.MaxGapMS = w.firstToken(), w.gap.Milliseconds()
-	if failure == nil && res.Pending() {
-		r.park(&pipeline.Pending{Job: *res.Job, Attempt: a}, time.Duration(res.Job.PollAfterMS)*time.Millisecond)
-		return nil
+// conclude records how an attempt went that counts.
+func (r *round) conclude(a *attempt) {
+	switch {
+	case a.failure == nil && a.res.Pending():
+		r.park(&pipeline.Pending{Job: *a.res.Job, Attempt: a.record}, time.Duration(a.res.Job.PollAfterMS)*time.Millisecond)
+	case a.failure == nil:
+		a.record.Usage = a.res.Usage
+		r.job.Attempts = append(r.job.Attempts, a.record)
+		answered := a.record.Target
+		r.job.Response, r.job.Answered = a.res, &answered
+		r.hedges.observe(a)
+	default:
+		a.fail(a.failure)
+		if a.spoke {
+			r.emit(schemas.Chunk{Type: schemas.ChunkError, Failure: a.failure})
+		}
 	}
-	if failure == nil {
-		a.Usage = res.Usage
-		r.job.Attempts = append(r.job.Attempts, a)
-		answered := a.Target
-		r.job.Response, r.job.Answered = res, &answered
-		return nil
+}
+
+// fail records an attempt that gave no answer.
+func (a *attempt) fail(f *schemas.Failure) {
+	a.record.Outcome, a.record.HTTPStatus, a.record.VendorCode = f.Code, f.HTTPStatus, f.VendorCode
+	a.record.Phase, a.record.RetryAfterMS = f.Phase, f.RetryAfterMS
+	if f.Usage != nil {
+		a.record.Usage = *f.Usage
 	}
-	a.Outcome, a.HTTPStatus, a.VendorCode = failure.Code, failure.HTTPStatus, failure.VendorCode
-	a.Phase, a.RetryAfterMS = failure.Phase, failure.RetryAfterMS
-	if failure.Usage != nil {
-		a.Usage = *failure.Usage
+	a.job.Attempts = append(a.job.Attempts, a.record)
+}
+
+// say passes a piece of the answer on. In a race that waits for the first that has
+// something to say.
+func (a *attempt) say(c schemas.Chunk, output bool) error {
+	if a.race != nil && a.race.winner.Load() != a {
+		if !output {
+			a.held = append(a.held, c)
+			return nil
+		}
+		if !a.race.claim(a) {
+			return errLost
+		}
+		a.voice = voice{attempt: a.record.Number}
+		for _, h := range a.held {
+			a.emit(h)
+		}
 	}
-	r.job.Attempts = append(r.job.Attempts, a)
-	if r.seq > 0 {
-		r.emit(schemas.Chunk{Type: schemas.ChunkError, Failure: failure})
-	}
-	return failure
+	a.spoke = true
+	a.emit(c)
+	return nil
 }
 
 func (r *round) reason(i int) string {
@@ -82,16 +144,17 @@ func (r *round) reason(i int) string {
 	}
 }
 
-// infer calls the provider within the limits of time and gives the lease back,
+// infer calls the provider within the limits of time and gives the ticket back,
 // also when the provider panics.
-func (r *round) infer(ctx context.Context, p provider.Provider, model string, lease *balance.Lease, w *watch) (res *schemas.Response, failure *schemas.Failure) {
+func (a *attempt) infer(ctx context.Context) (res *schemas.Response, failure *schemas.Failure) {
+	r, w, p := a.round, &a.watch, caller(a.lease.Endpoint)
 	returned := false
 	var blame *schemas.Failure
 	defer func() {
 		if !returned {
 			blame = schemas.Fail(schemas.Internal, "the call ended in a panic", nil)
 		}
-		lease.Done(blame, time.Since(w.began))
+		a.done(blame, failure, res, time.Since(w.began))
 	}()
 
 	var (
@@ -108,7 +171,11 @@ func (r *round) infer(ctx context.Context, p provider.Provider, model string, le
 		call, cancel = context.WithTimeoutCause(ctx, r.config.AttemptTimeout, errAttempt)
 		defer cancel()
 	}
-	asked := provider.Call{Request: r.outgoing, Model: model, IdempotencyKey: r.job.Request.ID}
+	to := &a.record.Target
+	asked := provider.Call{
+		Request: r.outgoing, Model: to.Model, IdempotencyKey: a.key,
+		RateLimit: a.learn(),
+	}
 	res, err := p.Infer(call, asked, emit)
 	if err == nil && res.Pending() {
 		res, err = r.follow(call, p, asked, res, emit)

@@ -26,50 +26,68 @@ const (
 	ReasonFirst    = "first"    // the first call of this round
 	ReasonRetry    = "retry"    // the same target once more
 	ReasonFallback = "fallback" // another target than the call before
+	ReasonHedge    = "hedge"    // beside a call that takes long; the first of the two that answers counts
 )
-
-// Endpoint is an endpoint together with what calls it.
-type Endpoint struct {
-	balance.EndpointConfig
-	Provider provider.Provider
-}
 
 // Pool is a pool of endpoints that can be called.
 type Pool struct {
 	*balance.Pool
-	kind    string
-	callers []provider.Provider // by endpoint index
+	kind string
 }
 
 // NewPool returns the pool of the provider of the given name in the
-// configuration. kind is recorded with attempts. onChange is as in
-// [balance.NewPool].
-func NewPool(name, kind string, c balance.Config, b balance.Balancer, endpoints []Endpoint, onChange func(balance.Change)) (*Pool, error) {
-	configs := make([]balance.EndpointConfig, len(endpoints))
-	callers := make([]provider.Provider, len(endpoints))
-	for i, e := range endpoints {
-		configs[i], callers[i] = e.EndpointConfig, e.Provider
+// configuration. kind is recorded with attempts. The Caller of each endpoint is a
+// [provider.Provider]. onChange is as in [balance.NewPool].
+func NewPool(name, kind string, c balance.Config, b balance.Balancer, endpoints []balance.EndpointConfig, onChange func(balance.Change)) (*Pool, error) {
+	if err := callable(name, endpoints); err != nil {
+		return nil, err
 	}
-	pool, err := balance.NewPool(name, c, b, configs, onChange)
+	pool, err := balance.NewPool(name, c, b, endpoints, onChange)
 	if err != nil {
 		return nil, err
 	}
-	return &Pool{Pool: pool, kind: kind, callers: callers}, nil
+	return &Pool{Pool: pool, kind: kind}, nil
+}
+
+// Replace is [balance.Pool.Replace] for endpoints that can be called. Calls under
+// way go on with what they began with.
+func (p *Pool) Replace(endpoints []balance.EndpointConfig) error {
+	if err := callable(p.kind, endpoints); err != nil {
+		return err
+	}
+	return p.Pool.Replace(endpoints)
+}
+
+func callable(name string, endpoints []balance.EndpointConfig) error {
+	for _, e := range endpoints {
+		if _, ok := e.Caller.(provider.Provider); !ok {
+			return fmt.Errorf("endpoint %s of provider %s has nothing that calls it", e.ID, name)
+		}
+	}
+	return nil
+}
+
+// caller returns what calls an endpoint, as it was set last.
+func caller(e *balance.Endpoint) provider.Provider {
+	p, _ := e.Caller().(provider.Provider) // NewPool and Replace take nothing else
+	return p
 }
 
 // Stage asks the targets of a job.
 type Stage struct {
 	config Config
 	pools  map[string]*Pool
+	limits Limits
 	budget *budget
 	jitter *jitter
+	hedges *hedges // nil: none are made
 }
 
 var _ pipeline.Stage = (*Stage)(nil)
 
 // New returns the stage. pools maps the names of providers, as targets have
 // them, to their endpoints; it is not changed afterwards.
-func New(c Config, pools map[string]*Pool) (*Stage, error) {
+func New(c Config, pools map[string]*Pool, limits Limits) (*Stage, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -78,7 +96,11 @@ func New(c Config, pools map[string]*Pool) (*Stage, error) {
 			return nil, fmt.Errorf("provider %s has no pool", name)
 		}
 	}
-	return &Stage{config: c, pools: pools, budget: newBudget(c.RetryBudget), jitter: newJitter(c.Seed)}, nil
+	s := &Stage{config: c, pools: pools, limits: limits, budget: newBudget(c.RetryBudget), jitter: newJitter(c.Seed)}
+	if c.Hedge.After != "" {
+		s.hedges = newHedges(c.Hedge)
+	}
+	return s, nil
 }
 
 // Handle asks job.Targets in order and leaves the answer on the job. Every call
@@ -90,6 +112,9 @@ func New(c Config, pools map[string]*Pool) (*Stage, error) {
 // of the earlier one. One chunk of type end closes the round, with the failure
 // if there is one. A job that is cut off by ctx has no end: it is given back and
 // streams again elsewhere.
+//
+// A request that is over a limit waits its turn until its deadline; one that can't
+// have it by then fails with rate_limited and says when to come back.
 //
 // A vendor that does the work in its own time leaves job.Pending and job.Parked;
 // the round that follows looks how it stands, and cancels it at the deadline.

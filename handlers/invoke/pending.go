@@ -21,10 +21,7 @@ const (
 // park keeps a vendor's job for the next round, so that it holds neither a worker
 // nor a partition while the vendor works.
 func (r *round) park(p *pipeline.Pending, advised time.Duration) {
-	wait := firstLook << min(p.Looks, 5)
-	if wait > lastLook {
-		wait = lastLook
-	}
+	wait := min(firstLook<<min(p.Looks, 5), lastLook)
 	if advised > 0 {
 		wait = min(advised, 10*time.Minute)
 	}
@@ -40,6 +37,7 @@ func (r *round) resume(ctx context.Context) (settled bool, failure *schemas.Fail
 	p := r.job.Pending
 	r.job.Pending = nil
 	r.number = max(r.number, p.Attempt.Number)
+	r.voice.attempt = r.number
 	p.Attempt.Round = r.job.Origin.Round
 	call := provider.Call{Request: r.outgoing, Model: p.Attempt.Target.Model, IdempotencyKey: r.job.Request.ID}
 	poller := r.poller(&p.Attempt.Target)
@@ -140,7 +138,7 @@ func (r *round) poller(t *schemas.Target) provider.Poller {
 	}
 	for _, e := range pool.InRegion("") {
 		if e.ID == t.Endpoint {
-			p, _ := pool.callers[e.Index()].(provider.Poller)
+			p, _ := caller(e).(provider.Poller)
 			return p
 		}
 	}

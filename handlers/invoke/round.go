@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sira-ai/sira/handlers/balance"
+	"github.com/sira-ai/sira/handlers/balance/limit"
 	"github.com/sira-ai/sira/pipeline"
 	"github.com/sira-ai/sira/schemas"
 )
@@ -22,8 +23,19 @@ type round struct {
 	last   int     // index of the target called last; -1 before
 	waited time.Duration
 	best   *schemas.Failure
-	number int   // of the last attempt, over all rounds
-	seq    int64 // of the next chunk of that attempt
+	number int // of the last attempt, over all rounds
+
+	input, output int64 // tokens that the request is expected to take
+
+	blocked *blocked // by a limit, as acquire found; nil: nothing is
+	turn    *ticket  // for which this round has waited
+	voice   voice
+}
+
+// voice is the numbering of the chunks of the attempt that speaks, or spoke last.
+type voice struct {
+	attempt int
+	seq     int64 // of the next chunk
 }
 
 // state is what this round knows of a target.
@@ -37,10 +49,14 @@ func newRound(s *Stage, job *pipeline.Job) *round {
 	if r.outgoing == nil {
 		r.outgoing = job.Request
 	}
+	if s.limits.Limiter != nil || s.hedges != nil {
+		r.input, r.output = estimate(r.outgoing)
+	}
 	r.states = make([]state, len(job.Targets))
 	if n := len(job.Attempts); n > 0 {
 		r.number = job.Attempts[n-1].Number
 	}
+	r.voice.attempt = r.number
 	return r
 }
 
@@ -54,12 +70,25 @@ func (r *round) run(ctx context.Context) (*schemas.Failure, error) {
 	if len(r.job.Targets) == 0 {
 		return schemas.Fail(schemas.Unroutable, "routing left no target to ask", nil), nil
 	}
+	done, failure, err := r.admit(ctx)
+	if err != nil {
+		return stopped(ctx, r.job)
+	}
+	if failure != nil {
+		return failure, nil
+	}
+	defer done()
+	return r.asking(ctx)
+}
+
+// asking makes calls until one is answered or there is no use in another.
+func (r *round) asking(ctx context.Context) (*schemas.Failure, error) {
 	for r.calls < r.config.MaxAttempts {
 		if ctx.Err() != nil {
 			return stopped(ctx, r.job)
 		}
-		i, lease, soonest := r.acquire()
-		if lease == nil {
+		t, soonest := r.acquire()
+		if t == nil {
 			switch again, err := r.await(ctx, soonest); {
 			case err != nil:
 				return stopped(ctx, r.job)
@@ -68,37 +97,42 @@ func (r *round) run(ctx context.Context) (*schemas.Failure, error) {
 			}
 			continue
 		}
-		failure := r.call(ctx, i, lease)
-		if failure == nil {
+		a := r.call(ctx, t)
+		if a.failure == nil {
 			return nil, nil
 		}
 		if ctx.Err() != nil {
 			return stopped(ctx, r.job)
 		}
-		r.keep(failure)
-		goOn, err := r.decide(ctx, i, lease, failure)
+		r.keep(a.failure)
+		goOn, err := r.decide(ctx, a.index, a.lease, a.failure)
 		if err != nil {
 			return stopped(ctx, r.job)
 		}
 		if !goOn {
-			return failure, nil
+			return a.failure, nil
 		}
 	}
 	return r.best, nil
 }
 
-// acquire returns a lease for the first target that can be called, or else when
-// it is worth looking again; zero: never.
-func (r *round) acquire() (int, *balance.Lease, time.Time) {
+// acquire returns the right to call the first target that can be called, or else
+// when it is worth looking again; zero: never.
+func (r *round) acquire() (*ticket, time.Time) {
+	if t := r.turn; t != nil {
+		r.turn = nil
+		return t, time.Time{}
+	}
+	r.blocked = nil
 	var soonest time.Time
 	now := time.Now()
 	for i := range r.job.Targets {
 		if r.states[i].done {
 			continue
 		}
-		lease, until := r.lease(i, now)
-		if lease != nil {
-			return i, lease, time.Time{}
+		t, until := r.ticket(i, now, nil)
+		if t != nil {
+			return t, time.Time{}
 		}
 		if until.IsZero() {
 			r.states[i].done = true
@@ -107,20 +141,25 @@ func (r *round) acquire() (int, *balance.Lease, time.Time) {
 			soonest = until
 		}
 	}
-	return 0, nil, soonest
+	return nil, soonest
 }
 
-// lease tries to get an endpoint of target i; without one it says until when
-// there is none, zero meaning for ever.
-func (r *round) lease(i int, now time.Time) (*balance.Lease, time.Time) {
+// ticket tries to get the right to call an endpoint of target i other than not;
+// without one it says until when there is none, zero meaning for ever.
+func (r *round) ticket(i int, now time.Time, not *balance.Endpoint) (*ticket, time.Time) {
 	t := &r.job.Targets[i]
 	pool := r.pools[t.Provider]
 	if pool == nil {
 		return nil, time.Time{}
 	}
-	lease, err := pool.Acquire(r.affinity, t.Region, t.Model, now)
+	var grant *limit.Grant
+	admit := r.gate(i, now, &grant)
+	if not != nil {
+		admit = except(not, now, admit)
+	}
+	lease, err := pool.AcquireIf(r.affinity, t.Region, t.Model, now, admit)
 	if err == nil {
-		return lease, time.Time{}
+		return &ticket{index: i, lease: lease, grant: grant}, time.Time{}
 	}
 	if unusable, ok := errors.AsType[*balance.UnusableError](err); ok {
 		return nil, unusable.Until
@@ -128,12 +167,21 @@ func (r *round) lease(i int, now time.Time) (*balance.Lease, time.Time) {
 	return nil, time.Time{}
 }
 
-// await waits for the moment at which an endpoint may be usable again. It
-// reports false when that is not within the limits, having kept a failure that
-// says when to come back; and an error when ctx ended.
+// await waits for the moment at which an endpoint may be usable again: in the queue
+// of a limit, where that is all that is in the way. It reports false when that is
+// not within the limits, having kept a failure that says when to come back; and an
+// error when ctx ended.
 func (r *round) await(ctx context.Context, soonest time.Time) (bool, error) {
 	if soonest.IsZero() {
 		return false, nil
+	}
+	if b := r.blocked; b != nil && !b.until.After(soonest) {
+		turn, failure, err := r.queue(ctx, b)
+		if failure != nil {
+			r.keep(failure)
+		}
+		r.turn = turn
+		return failure == nil, err
 	}
 	needed := time.Until(soonest)
 	wait := r.jitter.after(max(needed, time.Millisecond))
@@ -230,8 +278,8 @@ func (r *round) end(failure *schemas.Failure) {
 
 // emit numbers a chunk and passes it on.
 func (r *round) emit(c schemas.Chunk) {
-	c.RequestID, c.Tenant, c.Attempt, c.Seq = r.job.Request.ID, r.job.Request.Tenant, r.number, r.seq
-	r.seq++
+	c.RequestID, c.Tenant, c.Attempt, c.Seq = r.job.Request.ID, r.job.Request.Tenant, r.voice.attempt, r.voice.seq
+	r.voice.seq++
 	r.job.Emit(c)
 }
 

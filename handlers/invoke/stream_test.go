@@ -31,17 +31,17 @@ func TestStreams(t *testing.T) {
 		{
 			"a slow first token falls over; a start is no token", streaming(time.Second, 1),
 			[]string{"1 a first timeout", "2 b fallback ok"},
-			"1.0:start 1.1:error " + whole, 19 * time.Second,
+			"1.0:start 1.1:error " + whole, 18 * time.Second,
 		},
 		{
 			"nothing at all leaves no trace", streaming(time.Second, 0),
 			[]string{"1 a first timeout", "2 b fallback ok"},
-			whole, 19 * time.Second,
+			whole, 18 * time.Second,
 		},
 		{
-			"long but lively is left alone", streaming(14*time.Second, -1),
+			"long but lively is left alone", streaming(13*time.Second, -1),
 			[]string{"1 a first ok"},
-			"1.0:start 1.1:text_delta 1.2:text_delta 1.3:finish 1.4:end", 56 * time.Second,
+			"1.0:start 1.1:text_delta 1.2:text_delta 1.3:finish 1.4:end", 52 * time.Second,
 		},
 	}
 	for _, tt := range tests {

@@ -129,10 +129,10 @@ func build(t testing.TB, edit func(*Config), vendors map[string]provider.Provide
 	t.Helper()
 	s := &setup{pools: make(map[string]*Pool)}
 	for name, v := range vendors {
-		var endpoints []Endpoint
+		var endpoints []balance.EndpointConfig
 		for i := range keys {
 			id := fmt.Sprintf("%s-%d", name, i)
-			endpoints = append(endpoints, Endpoint{balance.EndpointConfig{ID: id, Key: id}, v})
+			endpoints = append(endpoints, balance.EndpointConfig{ID: id, Key: id, Caller: v})
 		}
 		p, err := NewPool(name, "fake", balance.Defaults(), new(turns), endpoints, func(c balance.Change) { s.changes = append(s.changes, c) })
 		if err != nil {
@@ -144,7 +144,7 @@ func build(t testing.TB, edit func(*Config), vendors map[string]provider.Provide
 	if edit != nil {
 		edit(&c)
 	}
-	stage, err := New(c, s.pools)
+	stage, err := New(c, s.pools, Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,11 +12,11 @@ import (
 // them, and cuts the call off when they stay away. Provider calls piece from one
 // goroutine.
 type watch struct {
-	round *round
-	began time.Time
-	done  <-chan struct{} // closed when the call is to end
-	idle  *time.Timer     // cuts the call off
-	begun atomic.Bool     // as output, for the timer's goroutine
+	attempt *attempt
+	began   time.Time
+	done    <-chan struct{} // closed when the call is to end
+	idle    *time.Timer     // cuts the call off
+	begun   atomic.Bool     // as output, for the timer's goroutine
 
 	output bool          // a token was passed on
 	first  time.Duration // when, after the beginning
@@ -28,8 +28,8 @@ type watch struct {
 func (w *watch) start(ctx context.Context) (call context.Context, stop func()) {
 	call, cut := context.WithCancelCause(ctx)
 	w.done = call.Done()
-	whole := time.AfterFunc(w.round.config.AttemptTimeout, func() { cut(errAttempt) })
-	w.idle = time.AfterFunc(w.round.config.FirstTokenTimeout, func() {
+	whole := time.AfterFunc(w.attempt.config.AttemptTimeout, func() { cut(errAttempt) })
+	w.idle = time.AfterFunc(w.attempt.config.FirstTokenTimeout, func() {
 		if w.begun.Load() {
 			cut(errStalled)
 		} else {
@@ -63,10 +63,9 @@ func (w *watch) piece(c schemas.Chunk) error {
 		w.begun.Store(true)
 	}
 	if w.output {
-		w.idle.Reset(w.round.config.StallTimeout)
+		w.idle.Reset(w.attempt.config.StallTimeout)
 	}
-	w.round.emit(c)
-	return nil
+	return w.attempt.say(c, w.output)
 }
 
 // firstToken returns the time to the first token in milliseconds, at least 1,

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
 )
 
@@ -96,6 +97,11 @@ func (p *overHTTP) Infer(ctx context.Context, call Call, emit Emit) (*schemas.Re
 		return nil, err
 	}
 	defer release(res)
+	if call.RateLimit != nil {
+		if said, ok := wire.ReadRateLimit(res.Header, time.Now()); ok {
+			call.RateLimit(said)
+		}
+	}
 	answer, err := p.adapter.Decode(res, call, emit)
 	if err != nil {
 		return nil, overdue(ctx, schemas.AsFailure(err))

@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/pipeline/catalog"
 	"github.com/sira-ai/sira/schemas"
 )
@@ -21,6 +22,9 @@ type Call struct {
 	// IdempotencyKey is the same for every attempt at this request, for vendors
 	// that honour one.
 	IdempotencyKey string
+	// RateLimit, where it is not nil, is told what the vendor says of its limits,
+	// before the answer is read and also when that is a refusal.
+	RateLimit func(wire.RateLimit)
 }
 
 // Emit receives the pieces of a streamed answer in order. Its error ends the

@@ -7,26 +7,56 @@ import (
 	"time"
 )
 
-// anthropic is the Messages API of Anthropic, version 2023-06-01: error bodies, headers and the order of a stream are
+// anthropicDialect is the Messages API of Anthropic, version 2023-06-01: error bodies, headers and the order of a stream are
 // those of the vendor's API reference and of exchanges recorded in 2026.
-type anthropic struct{}
-
-func (anthropic) segment() string { return "anthropic" }
-
-func (anthropic) route(path string) (operation, string) {
-	switch path {
-	case "/v1/messages":
-		return operationChat, ""
-	case "/v1/models":
-		return operationModels, ""
-	}
-	if name, ok := strings.CutPrefix(path, "/v1/models/"); ok && name != "" {
-		return operationModel, name
-	}
-	return operationNone, ""
+var anthropicDialect = dialect{
+	segment: "anthropic", route: anthropicRoute, credential: anthropicCredential, sign: anthropicSign, refuse: anthropicRefuse,
+	models: anthropicModels, model: anthropicModel,
 }
 
-func (anthropic) credential(h http.Header) string {
+// anthropicChat is the vendor's form of a conversation.
+type anthropicChat struct {
+	counting bool // only the length of the prompt is asked for
+}
+
+func (f anthropicChat) piece(dst []byte, a *answer, p piece) []byte {
+	switch p.kind {
+	case pieceOpen:
+		return f.open(dst, a)
+	case pieceDelta:
+		return f.delta(dst, a, p.i)
+	case pieceFinish:
+		return f.finish(dst, a)
+	case pieceEnd:
+		return f.end(dst)
+	}
+	return f.broken(dst, a)
+}
+
+func anthropicRoute(path string) endpoint {
+	switch path {
+	case "/v1/messages":
+		return endpoint{format: anthropicChat{}}
+	case "/v1/messages/count_tokens":
+		return endpoint{format: anthropicCount{anthropicChat{counting: true}}}
+	}
+	return modelPath(path, "/v1/models")
+}
+
+// anthropicCount tells the length of a prompt.
+type anthropicCount struct{ anthropicChat }
+
+func (f anthropicCount) parse(h http.Header, body []byte) (request, *problem) {
+	q, wrong := f.anthropicChat.parse(h, body)
+	q.stream = false
+	return q, wrong
+}
+
+func (anthropicCount) whole(dst []byte, a *answer) []byte {
+	return append(strconv.AppendInt(append(dst, `{"input_tokens":`...), int64(a.prompt), 10), '}')
+}
+
+func anthropicCredential(h http.Header) string {
 	if key := h.Get("X-Api-Key"); key != "" {
 		return key
 	}
@@ -34,7 +64,7 @@ func (anthropic) credential(h http.Header) string {
 	return strings.TrimSpace(token)
 }
 
-func (anthropic) parse(h http.Header, body []byte) (request, *problem) {
+func (f anthropicChat) parse(h http.Header, body []byte) (request, *problem) {
 	q := request{maxTokens: -1}
 	if h.Get("Anthropic-Version") == "" {
 		return q, invalid("", "anthropic-version: header is required")
@@ -89,7 +119,7 @@ func (anthropic) parse(h http.Header, body []byte) (request, *problem) {
 		return q, problem
 	case q.model == "":
 		return q, invalid("", "model: Field required")
-	case q.maxTokens < 0:
+	case q.maxTokens < 0 && !f.counting:
 		return q, invalid("", "max_tokens: Field required")
 	case messages == 0:
 		return q, invalid("", "messages: at least one message is required")
@@ -110,7 +140,7 @@ var (
 	anthropicLeft      = []string{"399000"}
 )
 
-func (anthropic) sign(h http.Header, a *answer) {
+func anthropicSign(h http.Header, a *answer) {
 	anthropicCommon(h, a.seed)
 	reset := []string{a.created.UTC().Add(time.Second).Format(time.RFC3339)}
 	h["Anthropic-Ratelimit-Requests-Limit"] = anthropicRequests
@@ -143,7 +173,7 @@ var anthropicEndings = [...]string{
 	endingStop: "end_turn", endingLength: "max_tokens", endingTool: "tool_use", endingFilter: "refusal",
 }
 
-func (anthropic) whole(dst []byte, a *answer) []byte {
+func (anthropicChat) whole(dst []byte, a *answer) []byte {
 	dst = append(dst, `{"model":`...)
 	dst = appendString(dst, a.model)
 	dst = append(dst, `,"id":"msg_01`...)
@@ -203,7 +233,7 @@ func (a *answer) appendAnthropicUsage(dst []byte, output int) []byte {
 	return append(dst, `,"service_tier":"standard"}`...)
 }
 
-func (anthropic) open(dst []byte, a *answer) []byte {
+func (anthropicChat) open(dst []byte, a *answer) []byte {
 	dst = append(dst, "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"model\":"...)
 	dst = appendString(dst, a.model)
 	dst = append(dst, `,"id":"msg_01`...)
@@ -229,7 +259,7 @@ const (
 	anthropicClose = "\"}}\n\n"
 )
 
-func (anthropic) delta(dst []byte, a *answer, i int) []byte {
+func (anthropicChat) delta(dst []byte, a *answer, i int) []byte {
 	if a.tool == "" {
 		dst = append(dst, anthropicText...)
 		dst = appendWord(dst, a.text, i)
@@ -240,7 +270,7 @@ func (anthropic) delta(dst []byte, a *answer, i int) []byte {
 	return append(dst, anthropicClose...)
 }
 
-func (anthropic) finish(dst []byte, a *answer) []byte {
+func (anthropicChat) finish(dst []byte, a *answer) []byte {
 	if a.tool != "" && a.tokens > 0 {
 		dst = append(dst, anthropicInput...)
 		dst = a.closeArguments(dst)
@@ -256,11 +286,11 @@ func (anthropic) finish(dst []byte, a *answer) []byte {
 	return append(dst, "}\n\n"...)
 }
 
-func (anthropic) end(dst []byte) []byte {
+func (anthropicChat) end(dst []byte) []byte {
 	return append(dst, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"...)
 }
 
-func (anthropic) broken(dst []byte, a *answer) []byte {
+func (anthropicChat) broken(dst []byte, a *answer) []byte {
 	dst = append(dst, "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"},\"request_id\":\""...)
 	dst = appendRequestID(dst, a.seed)
 	return append(dst, "\"}\n\n"...)
@@ -283,10 +313,11 @@ var anthropicRefusals = [refusalCount]struct {
 	refusedQuota:       {429, "rate_limit_error", "You have reached your organization's monthly spend limit."},
 	refusedServer:      {500, "api_error", "Internal server error"},
 	refusedUnavailable: {503, "api_error", "Service Unavailable"},
+	refusedJob:         {404, "not_found_error", "Not Found"},
 	refusedOverloaded:  {529, "overloaded_error", "Overloaded"},
 }
 
-func (anthropic) refuse(dst []byte, h http.Header, p problem, seed uint64) (int, []byte) {
+func anthropicRefuse(dst []byte, h http.Header, p problem, seed uint64) (int, []byte) {
 	e := anthropicRefusals[p.refusal]
 	anthropicCommon(h, seed)
 	message := e.message
@@ -317,15 +348,9 @@ func (anthropic) refuse(dst []byte, h http.Header, p problem, seed uint64) (int,
 	return e.status, append(dst, `"}`...)
 }
 
-func (d anthropic) models(dst []byte, names []string) []byte {
-	dst = append(dst, `{"data":[`...)
-	for i, name := range names {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = d.model(dst, name)
-	}
-	dst = append(dst, `],"has_more":false,"first_id":`...)
+func anthropicModels(dst []byte, names []string) []byte {
+	dst = appendList(append(dst, `{"data":`...), names, anthropicModel)
+	dst = append(dst, `,"has_more":false,"first_id":`...)
 	if len(names) == 0 {
 		return append(dst, `null,"last_id":null}`...)
 	}
@@ -335,7 +360,7 @@ func (d anthropic) models(dst []byte, names []string) []byte {
 	return append(dst, '}')
 }
 
-func (anthropic) model(dst []byte, name string) []byte {
+func anthropicModel(dst []byte, name string) []byte {
 	dst = append(dst, `{"type":"model","id":`...)
 	dst = appendString(dst, name)
 	dst = append(dst, `,"display_name":`...)

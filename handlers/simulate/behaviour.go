@@ -50,6 +50,8 @@ type Behaviour struct {
 	CachedShare float64 `json:"cached_share,omitempty"`
 	// Faults by name, each for a share of the calls. The shares add up to 1 at most.
 	Faults map[string]Fault `json:"faults,omitempty"`
+	// RunTime is how long a vendor's long job takes, from the call that begins it. 0 ends it at once.
+	RunTime Duration `json:"run_time,omitempty"`
 	// MaxSilence is how long a silent or stalled call is held before its connection is closed. Default 5m.
 	MaxSilence Duration `json:"max_silence,omitempty"`
 }
@@ -94,6 +96,9 @@ func (b Behaviour) Validate() error {
 	}
 	if b.MaxSilence < 0 {
 		errs = append(errs, errors.New("max_silence: write a duration above zero, or nothing for 5m"))
+	}
+	if b.RunTime < 0 || time.Duration(b.RunTime) > maxLatency {
+		errs = append(errs, fmt.Errorf("run_time: write a duration of up to %s, or nothing for jobs that end at once", maxLatency))
 	}
 	if !(b.TokensPerSecond >= 0 && b.TokensPerSecond <= 1e6) {
 		errs = append(errs, fmt.Errorf("tokens_per_second: %g: write 0 for no pace, or up to 1000000", b.TokensPerSecond))

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,7 +26,8 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 8<<10); return &b
 type call struct {
 	sim       *Simulator
 	instance  string
-	dialect   dialect
+	dialect   *dialect
+	to        endpoint
 	behaviour *Behaviour
 	w         http.ResponseWriter
 	r         *http.Request
@@ -38,8 +40,8 @@ type call struct {
 // errLeft says that there is nobody to answer any more.
 var errLeft = errors.New("the caller left")
 
-// chat plays a chat call from its first byte to its end.
-func (c *call) chat() {
+// run plays a call from its first byte to its end.
+func (c *call) run() {
 	started := time.Now()
 	tally := c.sim.tally.Load()
 	if c.behaviour.Down {
@@ -56,6 +58,9 @@ func (c *call) chat() {
 	}
 	c.answer.created = time.Now()
 	c.answer.took = c.answer.created.Sub(started)
+	if wrong == nil && c.to.job != jobNone {
+		wrong = c.step(tally)
+	}
 	r, o, abort := c.play(wrong)
 	if r == resultFinished {
 		tally.keys.finish(key, named)
@@ -70,7 +75,7 @@ func (c *call) start(t *tally, model string) *counter {
 	if len(model) > 128 {
 		model = other
 	}
-	count := t.board.row(rowKey{instance: c.instance, dialect: c.dialect.segment(), model: model})
+	count := t.board.row(rowKey{instance: c.instance, dialect: c.dialect.segment, model: model})
 	count.start()
 	return count
 }
@@ -87,6 +92,9 @@ func (c *call) read(t *tally) (key uint64, named bool, wrong *problem) {
 		}
 	}()
 	text := mix(c.sim.seed ^ xxhash.Sum64(body))
+	if len(body) == 0 {
+		text = mix(c.sim.seed ^ xxhash.Sum64String(c.r.URL.Path))
+	}
 	key = text
 	if name := c.r.Header.Get("Idempotency-Key"); name != "" {
 		key, named = mix(^c.sim.seed^xxhash.Sum64String(name)), true
@@ -106,15 +114,27 @@ func (c *call) read(t *tally) (key uint64, named bool, wrong *problem) {
 
 // settle parses the request and draws its answer and its fault.
 func (c *call) settle(body []byte, text uint64, attempt int) *problem {
-	q, wrong := c.dialect.parse(c.r.Header, body)
+	q, wrong := c.to.format.parse(c.r.Header, body)
 	if wrong != nil {
 		return wrong
 	}
+	again := c.to.job != jobNone && c.to.job != jobCreate
+	switch {
+	case c.to.deployed, q.model == "" && !again:
+		q.model = c.to.name
+	}
+	if q.model == "" && !again {
+		return invalid("model", "you must provide a model parameter")
+	}
+	q.stream = q.stream || c.to.stream
 	var order string
 	q.model, order = splitModel(q.model)
 	b := c.behaviour
 	c.answer = answer{request: q, seed: c.seed, text: text}
-	if !b.knowsModel(q.model) {
+	if c.to.job != jobNone {
+		c.answer.base = c.base()
+	}
+	if !again && !b.knowsModel(q.model) {
 		return &problem{refusal: refusedModel, model: q.model}
 	}
 	if b.Context > 0 && q.prompt > b.Context {
@@ -141,6 +161,15 @@ func (c *call) settle(body []byte, text uint64, attempt int) *problem {
 	}
 	c.size()
 	return nil
+}
+
+// base is the address of the dialect as the caller sees it.
+func (c *call) base() string {
+	path := "/" + c.dialect.segment
+	if first, _, _ := strings.Cut(strings.TrimPrefix(c.r.URL.Path, "/"), "/"); first != c.dialect.segment {
+		path = "/" + first + path
+	}
+	return "http://" + c.r.Host + path
 }
 
 // size draws how long the answer is and why it ends.
@@ -191,7 +220,7 @@ func (c *call) play(wrong *problem) (r result, o outcome, abort bool) {
 		c.hold()
 		return resultCutOff, faultedBy(f), true
 	case faultStreamError:
-		if !c.answer.stream {
+		if !c.answer.stream && c.to.job == jobNone {
 			c.refuse(problem{refusal: refusedServer})
 			return resultRefused, faultedBy(f), false
 		}
@@ -246,9 +275,12 @@ func (c *call) models(name string) {
 		return
 	}
 	var body []byte
-	if name == "" {
+	switch {
+	case c.to.fixed != "":
+		body = []byte(c.to.fixed)
+	case name == "":
 		body = c.dialect.models(nil, b.Models)
-	} else {
+	default:
 		body = c.dialect.model(nil, name)
 	}
 	c.w.Header()["Content-Type"] = typeJSON

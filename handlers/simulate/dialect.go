@@ -7,62 +7,97 @@ import (
 	"unicode/utf8"
 )
 
-// dialect is the wire format of one vendor. A further one is a file of its own and a line in dialects. Methods are called
-// from many goroutines at once. Those that write append to dst, which they own until they return it.
-type dialect interface {
+// dialect is the wire format of one vendor. A further one is a file of its own and a line in dialects. Its functions are
+// called from many goroutines at once. Those that write append to dst, which they own until they return it.
+type dialect struct {
 	// segment is the first part of the vendor's paths here, and its name in the statistics.
-	segment() string
-	// route tells what a path, without the segment, asks for; model is set for operationModel.
-	route(path string) (op operation, model string)
+	segment string
+	// route tells what a path, without the segment, is for.
+	route func(path string) endpoint
 	// credential is what the caller proves itself with, or nothing.
-	credential(h http.Header) string
-	// parse reads the body of a chat call. It keeps nothing of body.
-	parse(h http.Header, body []byte) (request, *problem)
+	credential func(h http.Header) string
 	// sign sets the headers of an answer that is not a refusal.
-	sign(h http.Header, a *answer)
-
-	// whole is an answer that is not streamed.
-	whole(dst []byte, a *answer) []byte
-	// open, delta for each of the answer's tokens, finish and end are a stream, as whole server-sent events.
-	open(dst []byte, a *answer) []byte
-	delta(dst []byte, a *answer, i int) []byte
-	finish(dst []byte, a *answer) []byte
-	end(dst []byte) []byte
-	// broken is an error that comes in the midst of a stream.
-	broken(dst []byte, a *answer) []byte
-
+	sign func(h http.Header, a *answer)
 	// refuse is an answer with an error status: it sets headers and returns the status and the body.
-	refuse(dst []byte, h http.Header, p problem, seed uint64) (int, []byte)
+	refuse func(dst []byte, h http.Header, p problem, seed uint64) (int, []byte)
 	// models lists the known models; model describes one of them.
-	models(dst []byte, names []string) []byte
-	model(dst []byte, name string) []byte
+	models func(dst []byte, names []string) []byte
+	model  func(dst []byte, name string) []byte
 }
 
 // dialects are what the simulator speaks. The segments differ.
-var dialects = [...]dialect{
-	openai{},
-	anthropic{},
+var dialects = [...]*dialect{
+	&openaiDialect,
+	&anthropicDialect,
+	&geminiDialect,
+	&cohereDialect,
+	&ai21Dialect,
+	&togetherDialect,
+	&azureDialect,
+	&huggingfaceDialect,
+	&replicateDialect,
+	&stabilityDialect,
 }
 
-func dialectNamed(segment string) dialect {
+func dialectNamed(segment string) *dialect {
 	for _, d := range dialects {
-		if d.segment() == segment {
+		if d.segment == segment {
 			return d
 		}
 	}
 	return nil
 }
 
-type operation int
+// endpoint is what a path leads to. The zero endpoint is nothing.
+type endpoint struct {
+	format format // nil for the list of models, or one of them
+	list   bool   // of models, or what stands in fixed
+	fixed  string // an answer that is always the same, for callers that want to know whether their key is good
+	name   string // of the model or the job in the path, if it has one
+	stream bool   // the path itself asks for a stream
+	job    jobStep
+	// deployed says that name is a deployment, whatever model the body names.
+	deployed bool
+}
+
+// format is how one operation is asked for and answered.
+type format interface {
+	// parse reads the body of a call. It keeps nothing of body.
+	parse(h http.Header, body []byte) (request, *problem)
+	// whole is an answer that is not streamed.
+	whole(dst []byte, a *answer) []byte
+}
+
+// streamFormat is a format that can also be streamed, as whole server-sent events.
+type streamFormat interface {
+	format
+	// piece is the part of a stream that comes next. What a kind of piece does not have in a format is empty.
+	piece(dst []byte, a *answer, p piece) []byte
+}
+
+// piece is a part of a stream: one opening, a delta for each of the answer's tokens, a finish and an end. An error takes
+// the place of all that would follow.
+type piece struct {
+	kind pieceKind
+	i    int // of the token, for a delta
+}
+
+type pieceKind int
 
 const (
-	operationNone operation = iota
-	operationChat
-	operationModels
-	operationModel
+	pieceOpen pieceKind = iota
+	pieceDelta
+	pieceFinish
+	pieceEnd
+	pieceBroken
 )
 
-// request is what the simulator wants to know of a chat call.
+// typed is a format whose whole answer is not JSON.
+type typed interface {
+	contentType(a *answer) string
+}
+
+// request is what the simulator wants to know of a call.
 type request struct {
 	model     string
 	stream    bool
@@ -70,6 +105,10 @@ type request struct {
 	maxTokens int  // -1 for no limit
 	prompt    int  // tokens
 	tool      string
+	inputs    int    // texts to embed or judge, documents to rank, pictures to make
+	limit     int    // how many of them come back; dimensions of a vector
+	encoding  string // the form that the answer's data is to have
+	kind      string // what else decides the answer's form
 }
 
 // promptTokens estimates tokens from the bytes of a prompt: about four each in English.
@@ -95,6 +134,8 @@ type answer struct {
 	ending  ending
 	created time.Time
 	took    time.Duration // from the request's arrival to the first byte
+	base    string        // address of the dialect, without a slash at the end, for the steps of a job
+	job     *jobView      // for the steps of a job
 }
 
 // refusal is why a call gets an error status.
@@ -114,6 +155,7 @@ const (
 	refusedServer
 	refusedUnavailable
 	refusedOverloaded
+	refusedJob
 	refusalCount
 )
 
@@ -122,6 +164,7 @@ var refusals = [refusalCount]string{
 	refusedInvalid: "invalid", refusedAuth: "auth", refusedPath: "path", refusedMethod: "method", refusedModel: "model",
 	refusedTooLarge: "too-large", refusedContext: "context", refusedPolicy: "policy", refusedRate: "429",
 	refusedQuota: "quota", refusedServer: "500", refusedUnavailable: "503", refusedOverloaded: "529",
+	refusedJob: "job",
 }
 
 func (r refusal) String() string { return refusals[r] }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 )
 
@@ -33,30 +34,60 @@ func FuzzDialectsParse(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	header := http.Header{"Anthropic-Version": {"2023-06-01"}}
+	header := http.Header{"Anthropic-Version": {"2023-06-01"}, "Content-Type": {"multipart/form-data; boundary=x"}}
+	f.Add([]byte("--x\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\na cat\r\n--x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n" +
+		"--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nRIFF\r\n--x--\r\n"))
+	f.Add([]byte(`{"contents":[{}],"model":"m","input":["a","b"],"inputs":"a","input_type":"x","texts":["a"],"query":"q","documents":["a","b"],"top_n":1,` +
+		`"content":{},"requests":[{"content":{}}],"prompt":"p","voice":"v","max_tokens":1,"messages":[{"role":"user"}]}`))
+	f.Add([]byte(`{"input":{"max_tokens":3}}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		for _, d := range dialects {
+		for path, to := range allFormats() {
+			d := dialectNamed(strings.Split(path, "/")[1])
 			before := bytes.Clone(body)
-			q, wrong := d.parse(header, body)
+			q, wrong := to.format.parse(header, body)
 			if !bytes.Equal(before, body) {
 				t.Fatal("the body was changed")
 			}
 			if wrong != nil {
 				status, answer := d.refuse(nil, http.Header{}, *wrong, 1)
 				if status < 400 || !json.Valid(answer) {
-					t.Errorf("%s: refusal %d %s", d.segment(), status, answer)
+					t.Errorf("%s: refusal %d %s", path, status, answer)
 				}
 				continue
 			}
-			if !json.Valid(body) {
-				t.Errorf("%s took what is not JSON", d.segment())
+			a := answer{request: q, tokens: 3, ending: endingStop, job: &jobView{state: jobSucceeded}}
+			whole := to.format.whole(nil, &a)
+			if _, other := to.format.(typed); !other && !json.Valid(whole) {
+				t.Errorf("%s: answer %s", path, whole)
 			}
-			a := answer{request: q, tokens: 3, ending: endingStop}
-			if whole := d.whole(nil, &a); !json.Valid(whole) {
-				t.Errorf("%s: answer %s", d.segment(), whole)
+			if s, ok := to.format.(streamFormat); ok {
+				for _, kind := range []pieceKind{pieceOpen, pieceDelta, pieceFinish, pieceEnd, pieceBroken} {
+					s.piece(nil, &a, piece{kind: kind})
+				}
 			}
 		}
 	})
+}
+
+// allFormats returns every format by a path that leads to it.
+func allFormats() map[string]endpoint {
+	all := make(map[string]endpoint)
+	for _, path := range []string{
+		"/openai/v1/chat/completions", "/openai/v1/responses", "/openai/v1/embeddings", "/openai/v1/images/generations",
+		"/openai/v1/audio/speech", "/openai/v1/audio/transcriptions", "/openai/v1/moderations",
+		"/anthropic/v1/messages", "/anthropic/v1/messages/count_tokens",
+		"/gemini/v1beta/models/m:generateContent", "/gemini/v1beta/models/m:countTokens", "/gemini/v1beta/models/m:embedContent",
+		"/gemini/v1beta/models/m:batchEmbedContents", "/cohere/v2/chat", "/cohere/v2/embed", "/cohere/v2/rerank",
+		"/ai21/studio/v1/chat/completions", "/together/v1/chat/completions", "/together/v1/rerank",
+		"/azure_openai/openai/deployments/d/chat/completions", "/azure_openai/openai/deployments/d/embeddings",
+		"/azure_openai/openai/v1/chat/completions", "/huggingface/v1/chat/completions",
+		"/huggingface/hf-inference/models/a/b/pipeline/feature-extraction", "/replicate/v1/predictions",
+		"/replicate/v1/models/a/b/predictions", "/replicate/v1/streams/x", "/stability/v2beta/stable-image/generate/core",
+	} {
+		_, d, rest := split(path)
+		all[path] = d.route(rest)
+	}
+	return all
 }
 
 func FuzzParseDirective(f *testing.F) {

@@ -14,7 +14,7 @@ func (c *call) whole() (abort bool, err error) {
 		return false, errLeft
 	}
 	buf := buffers.Get().(*[]byte)
-	body := c.dialect.whole((*buf)[:0], &c.answer)
+	body := c.to.format.whole((*buf)[:0], &c.answer)
 	defer func() {
 		if cap(body) <= maxPooled {
 			*buf = body[:0]
@@ -24,7 +24,7 @@ func (c *call) whole() (abort bool, err error) {
 	send := body
 	switch f {
 	case faultMalformed:
-		body = append(body[:len(body)-1], `,]`...)
+		body = append(body[:max(len(body)-1, 0)], `,]`...)
 		send = body
 	case faultCut, faultStall:
 		send = body[:len(body)/2]
@@ -35,8 +35,15 @@ func (c *call) whole() (abort bool, err error) {
 	h := c.w.Header()
 	c.dialect.sign(h, &c.answer)
 	h["Content-Type"] = typeJSON
+	if other, ok := c.to.format.(typed); ok {
+		h["Content-Type"] = []string{other.contentType(&c.answer)}
+	}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	c.w.WriteHeader(http.StatusOK)
+	status := http.StatusOK
+	if c.to.job == jobCreate {
+		status = http.StatusCreated
+	}
+	c.w.WriteHeader(status)
 	if _, err = c.w.Write(send); err != nil {
 		return false, err
 	}
@@ -56,7 +63,7 @@ func (c *call) whole() (abort bool, err error) {
 // as few writes as can be if not.
 func (c *call) stream() (abort bool, err error) {
 	buf := buffers.Get().(*[]byte)
-	s := streamer{call: c, control: http.NewResponseController(c.w), buf: (*buf)[:0], next: time.Now()}
+	s := streamer{call: c, format: c.to.format.(streamFormat), control: http.NewResponseController(c.w), buf: (*buf)[:0], next: time.Now()}
 	defer func() {
 		if cap(s.buf) <= maxPooled {
 			*buf = s.buf[:0]
@@ -73,6 +80,7 @@ func (c *call) stream() (abort bool, err error) {
 
 type streamer struct {
 	*call
+	format  streamFormat
 	control *http.ResponseController
 	buf     []byte
 	next    time.Time // when the next token is due
@@ -80,7 +88,7 @@ type streamer struct {
 
 func (s *streamer) run() (abort bool, err error) {
 	a, f := &s.answer, s.fault.fault
-	s.buf = s.dialect.open(s.buf, a)
+	s.buf = s.format.piece(s.buf, a, piece{kind: pieceOpen})
 	if f == faultSlow {
 		if err = s.flush(); err != nil || !wait(s.r.Context(), s.fault.latency) {
 			return false, errLeft
@@ -99,7 +107,7 @@ func (s *streamer) run() (abort bool, err error) {
 				return false, err
 			}
 		}
-		s.buf = s.dialect.delta(s.buf, a, i)
+		s.buf = s.format.piece(s.buf, a, piece{kind: pieceDelta, i: i})
 		if len(s.buf) >= 16<<10 {
 			if err = s.flush(); err != nil {
 				return false, err
@@ -111,9 +119,9 @@ func (s *streamer) run() (abort bool, err error) {
 			return done && err == nil && f != faultStreamError, err
 		}
 	}
-	s.buf = s.dialect.finish(s.buf, a)
+	s.buf = s.format.piece(s.buf, a, piece{kind: pieceFinish})
 	if f != faultNoEnd {
-		s.buf = s.dialect.end(s.buf)
+		s.buf = s.format.piece(s.buf, a, piece{kind: pieceEnd})
 	}
 	return false, s.flush()
 }
@@ -130,12 +138,15 @@ func (s *streamer) strike(i int) (over bool, err error) {
 		s.hold()
 		return true, nil
 	case faultStreamError:
-		s.buf = s.dialect.broken(s.buf, &s.answer)
+		s.buf = s.format.piece(s.buf, &s.answer, piece{kind: pieceBroken})
 		return true, s.flush()
 	case faultMalformed:
 		// A chunk that lost its end: what a broken proxy makes of one.
 		start := len(s.buf)
-		s.buf = s.dialect.delta(s.buf, &s.answer, i)
+		s.buf = s.format.piece(s.buf, &s.answer, piece{kind: pieceDelta, i: i})
+		if len(s.buf) == start { // a form in which a call comes whole, at the end
+			s.buf = append(s.buf, "data: {"...)
+		}
 		data := start + bytes.Index(s.buf[start:], []byte("data: "))
 		s.buf = append(s.buf[:data+(len(s.buf)-data)/2], "\n\n"...)
 	}

@@ -88,6 +88,20 @@ func TestOpenAISDKAccumulatesStreams(t *testing.T) {
 	}
 }
 
+// openaiStream reads a stream to its end.
+func openaiStream(t *testing.T, client openai.Client, params openai.ChatCompletionNewParams) openai.ChatCompletionAccumulator {
+	t.Helper()
+	stream := client.Chat.Completions.NewStreaming(t.Context(), params)
+	var acc openai.ChatCompletionAccumulator
+	for stream.Next() {
+		acc.AddChunk(stream.Current())
+	}
+	if err := errors.Join(stream.Err(), stream.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return acc
+}
+
 func TestOpenAISDKReadsToolCalls(t *testing.T) {
 	t.Parallel()
 	_, server := start(t, simulate.Config{})
@@ -104,14 +118,7 @@ func TestOpenAISDKReadsToolCalls(t *testing.T) {
 		"":        {OfAuto: openai.String("auto")},
 	} {
 		params.ToolChoice = choice
-		stream := client.Chat.Completions.NewStreaming(t.Context(), params)
-		var acc openai.ChatCompletionAccumulator
-		for stream.Next() {
-			acc.AddChunk(stream.Current())
-		}
-		if err := errors.Join(stream.Err(), stream.Close()); err != nil {
-			t.Fatal(err)
-		}
+		acc := openaiStream(t, client, params)
 		checkOpenAITool(t, acc.ChatCompletion, want)
 		once := params
 		once.StreamOptions = openai.ChatCompletionStreamOptionsParam{}

@@ -6,6 +6,14 @@
 //	curl http://127.0.0.1:8089/anthropic/v1/messages -H 'x-api-key: any' -H 'anthropic-version: 2023-06-01' \
 //	  -d '{"model":"claude-haiku-4-5","max_tokens":100,"messages":[{"role":"user","content":"hi"}]}'
 //
+// There are also gemini, cohere, ai21, together, azure_openai, huggingface, replicate and stability, and OpenAI's operations
+// other than chats: docs/simulator.md has the paths.
+//
+// # Jobs
+//
+// At Replicate all work is a job. It runs for [Behaviour.RunTime]; its id then answers polls and a stream, and can be
+// cancelled. stream-error and filter let a job fail, and stall keeps it from ending.
+//
 // # Instances
 //
 // One simulator plays many endpoints. Any name of up to 64 letters, digits, dots, hyphens and underscores in front of a
@@ -25,7 +33,7 @@
 //
 // # Faults
 //
-// Names are the same for all dialects. A fault comes to a share of an instance's calls ([Behaviour.Faults]), or to one
+// Names are the same for all dialects; statuses are the vendor's own where they differ from those below. A fault comes to a share of an instance's calls ([Behaviour.Faults]), or to one
 // call by the header X-Sim-Fault, or by the name of the model, which the answer then gives without it:
 //
 //	X-Sim-Fault: cut;after=3
@@ -147,6 +155,7 @@ type Simulator struct {
 type tally struct {
 	board *board
 	keys  *keySet
+	jobs  *jobSet
 }
 
 // New returns a simulator that is set up as cfg says, which has passed Validate. It uses neither Listen nor Drain.
@@ -191,7 +200,7 @@ func (s *Simulator) Instances() map[string]Behaviour {
 
 // Reset forgets all counts, and which keys came. Calls under way are counted nowhere.
 func (s *Simulator) Reset() {
-	s.tally.Store(&tally{board: newBoard(), keys: newKeySet(s.trackKeys)})
+	s.tally.Store(&tally{board: newBoard(), keys: newKeySet(s.trackKeys), jobs: newJobSet()})
 }
 
 // Stats returns the counts so far.
@@ -247,24 +256,21 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such path: write /{dialect}/… or /{instance}/{dialect}/…, with one of the dialects "+segments(), http.StatusNotFound)
 		return
 	}
-	c := call{sim: s, instance: instance, dialect: d, behaviour: s.behaviour(instance), w: w, r: r}
-	op, model := d.route(rest)
+	c := call{sim: s, instance: instance, dialect: d, behaviour: s.behaviour(instance), w: w, r: r, to: d.route(rest)}
 	switch {
-	case op == operationChat && r.Method == http.MethodPost:
-		c.chat()
-	case op == operationChat, op != operationNone && r.Method != http.MethodGet:
-		c.refuse(problem{refusal: refusedMethod})
-	case op == operationModels:
-		c.models("")
-	case op == operationModel:
-		c.models(model)
-	default:
+	case c.to == endpoint{}:
 		c.refuse(problem{refusal: refusedPath})
+	case r.Method != c.to.method():
+		c.refuse(problem{refusal: refusedMethod})
+	case c.to.format != nil:
+		c.run()
+	default:
+		c.models(c.to.name)
 	}
 }
 
 // split parts a path into instance, dialect and what the dialect makes of the rest, which begins with a slash.
-func split(path string) (instance string, d dialect, rest string) {
+func split(path string) (instance string, d *dialect, rest string) {
 	first, tail, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	if d = dialectNamed(first); d != nil {
 		return defaultInstance, d, path[len(first)+1:]
@@ -279,7 +285,7 @@ func split(path string) (instance string, d dialect, rest string) {
 func segments() string {
 	names := make([]string, 0, len(dialects))
 	for _, d := range dialects {
-		names = append(names, d.segment())
+		names = append(names, d.segment)
 	}
 	return strings.Join(names, ", ")
 }

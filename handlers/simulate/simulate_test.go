@@ -16,7 +16,10 @@ import (
 	"github.com/sira-ai/sira/handlers/simulate"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain allows the goroutine that a library of Google's client starts when it is linked in.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+}
 
 const (
 	chatBody     = `{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}`

@@ -4,6 +4,7 @@ package main
 // folder. To add one, add a line.
 func vendors() map[string]vendor {
 	return map[string]vendor{
+		"anthropic":    anthropicVendor(),
 		"ai21":         ai21Vendor(),
 		"cohere":       cohereVendor(),
 		"together":     togetherVendor(),

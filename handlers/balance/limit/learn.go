@@ -22,12 +22,16 @@ type Window struct {
 // Learn takes over what a provider says of the limits of s's key for its model. A
 // configured limit of the key or endpoint is lowered, never raised; where there
 // is none, the provider's is kept from now on. Providers count for all processes,
-// so this one takes its share of what remains.
+// so this one takes its share of what remains; while it has no share there is
+// nothing to take, and the news is dropped.
 func (l *Limiter) Learn(s Subject, r RateLimit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
 	l.settle(now)
+	if l.share.num == 0 {
+		return
+	}
 	l.note(s, r, now)
 	for _, c := range l.counting(nil, s, now) {
 		if c.rule.Scope != Key && c.rule.Scope != Endpoint && c.rule.Scope != learned {
@@ -56,7 +60,7 @@ func (l *Limiter) note(s Subject, r RateLimit, now time.Time) {
 			return
 		}
 		// The first news is that there is a limit, not that it is used up.
-		l.counters[id] = newCounter(rule, cmp.Or(s.Key, s.Endpoint)+" "+s.Model, l.share, true, now)
+		l.counters[id] = newCounter(rule, cmp.Or(s.Key, s.Endpoint)+" "+cmp.Or(s.Upstream, s.Model), l.share, true, now)
 		return
 	}
 	if rule.Requests > 0 {
@@ -106,5 +110,5 @@ func learnedID(s Subject) counterID {
 	if name == "" {
 		return counterID{rule: -1}
 	}
-	return counterID{rule: -1, name: name + "\x00" + s.Model}
+	return counterID{rule: -1, name: name + "\x00" + cmp.Or(s.Upstream, s.Model)}
 }

@@ -19,6 +19,9 @@ type Subject struct {
 	Key      string
 	Endpoint string
 	Model    string
+	// Upstream is the provider's name of the model, for the limits that it names
+	// itself; "": Model. No rule counts it.
+	Upstream string
 }
 
 // Ask is a request for admission.

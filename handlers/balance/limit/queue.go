@@ -1,9 +1,11 @@
 package limit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -201,4 +203,35 @@ func (l *Limiter) place(w *waiter, at *counter, what string, now time.Time) Plac
 		p.ETA = eta
 	}
 	return p
+}
+
+// Line is the requests that wait for one limit.
+type Line struct {
+	Scope   Scope         `json:"scope"`
+	Name    string        `json:"name"`
+	What    string        `json:"what"`             // Requests, Tokens or Concurrency
+	Waiting int           `json:"waiting"`          // requests
+	ETA     time.Duration `json:"eta_ns,omitempty"` // of the last of them; 0: not known
+}
+
+// Lines returns where requests wait now, in the order of scope and name.
+func (l *Limiter) Lines() []Line {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting == 0 {
+		return nil
+	}
+	now := time.Now()
+	var lines []Line
+	for _, c := range l.counters {
+		n := len(c.queue)
+		if n == 0 {
+			continue
+		}
+		_, what := c.wait(&c.queue[0].Ask, now)
+		p := l.place(c.queue[n-1], c, cmp.Or(what, Requests), now)
+		lines = append(lines, Line{Scope: p.Scope, Name: p.Name, What: p.What, Waiting: n, ETA: p.ETA})
+	}
+	slices.SortFunc(lines, func(a, b Line) int { return cmp.Or(cmp.Compare(a.Scope, b.Scope), cmp.Compare(a.Name, b.Name)) })
+	return lines
 }

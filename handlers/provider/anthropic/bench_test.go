@@ -2,12 +2,14 @@ package anthropic
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/sira-ai/sira/handlers/provider"
+	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
 )
 
@@ -62,6 +64,59 @@ func BenchmarkDecode(b *testing.B) {
 		body.Reset([]byte(benchAnswer))
 		if _, err := a.Decode(res, call, nil); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// benchStream is 200 pieces of text as the vendor sends them.
+func benchStream() string {
+	var s strings.Builder
+	s.WriteString("event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_01Bx81\",\"type\":\"message\",\"role\":\"assistant\"," +
+		"\"model\":\"claude-haiku-4-5-20251001\",\"content\":[],\"stop_reason\":null,\"usage\":{\"input_tokens\":57,\"output_tokens\":1}}}\n\n" +
+		"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n" +
+		"event: ping\ndata: {\"type\": \"ping\"}\n\n")
+	for i := range 200 {
+		fmt.Fprintf(&s, "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\" word %d\"}    }\n\n", i)
+	}
+	s.WriteString("event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\n" +
+		"event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":400}}\n\n" +
+		"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n")
+	return s.String()
+}
+
+// BenchmarkDecodeStream reads 200 pieces; BenchmarkReadStream is the part of it
+// that only finds the events.
+//
+// go test ./handlers/provider/anthropic -run '^$' -bench Stream -benchmem.
+func BenchmarkDecodeStream(b *testing.B) {
+	a, call := benchAdapter(b), benchCall()
+	call.Request.Stream = true
+	stream := benchStream()
+	body := strings.NewReader(stream)
+	res := &http.Response{
+		StatusCode: 200, Header: http.Header{"Content-Type": {"text/event-stream; charset=utf-8"}}, Body: io.NopCloser(body),
+	}
+	emit := func(schemas.Chunk) error { return nil }
+	b.ReportAllocs()
+	b.SetBytes(int64(len(stream)))
+	for b.Loop() {
+		body.Reset(stream)
+		if _, err := a.Decode(res, call, emit); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkReadStream(b *testing.B) {
+	stream := benchStream()
+	b.ReportAllocs()
+	b.SetBytes(int64(len(stream)))
+	for b.Loop() {
+		events := wire.NewEventReader(strings.NewReader(stream), 0)
+		for {
+			if _, err := events.Next(); err != nil {
+				break
+			}
 		}
 	}
 }

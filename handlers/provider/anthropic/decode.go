@@ -20,13 +20,9 @@ type reader struct {
 	raw    json.RawMessage // the usage as last said
 	extras extras
 	open   []openBlock
-}
-
-// extras is what the schemas have no place for; it goes to Message.Ext, and back
-// to the vendor's clients as it came.
-type extras struct {
-	Blocks    []json.RawMessage `json:"blocks,omitempty"`    // of types that the schemas don't have
-	Citations []json.RawMessage `json:"citations,omitempty"` // of text blocks, in order
+	parts  int  // of the answer so far
+	grown  bool // the block being read has become a part
+	called bool // the requester has to run a tool
 }
 
 const only = 0 // the index of the one choice
@@ -44,7 +40,7 @@ func (r *reader) whole(from io.Reader, size int64) (*schemas.Response, error) {
 	case err != nil:
 		return nil, wire.Malformed("it is not the JSON of a message", err)
 	case a.kind == "error" || a.refused:
-		return nil, r.told(body)
+		return nil, told(body, r.secret)
 	case a.kind != "message":
 		return nil, wire.Malformed("it is no message", nil)
 	}
@@ -52,45 +48,109 @@ func (r *reader) whole(from io.Reader, size int64) (*schemas.Response, error) {
 	r.answer.Open(only)
 	for i := range a.content {
 		b := &a.content[i]
-		if part := r.start(b); b.kind == "tool_use" {
+		if part := r.start(b); b.kind == blockCall {
 			r.answer.Arguments(only, part, input(b))
+		} else if b.kind == blockServer {
+			r.serverCall(b, input(b))
 		}
 	}
+	r.extras.Container = bytes.Clone(a.container)
+	r.extras.Management = bytes.Clone(a.management)
 	r.finish(&a.stop)
 	r.use(a.usage)
 	return r.end()
 }
 
+// Types of blocks that are read in more than one place.
+const (
+	blockCall   = "tool_use"
+	blockServer = "server_tool_use"
+)
+
 // start takes in a block, or the beginning of one, and returns the part of a
-// tool call.
+// tool call or the place of a block that the schemas don't have.
 func (r *reader) start(b *block) (part int) {
 	r.answer.Seal(only)
+	r.grown = false
 	switch b.kind {
 	case "text":
-		r.answer.Text(only, b.text)
-		r.cite(b.citations)
+		r.say(b.text)
+		r.cites(b.citations)
 	case "thinking":
-		r.answer.Reasoning(only, b.thinking)
-		r.answer.Signature(only, b.signature, false)
+		r.think(b.thinking)
+		r.sign(b.signature, false)
 	case "redacted_thinking":
-		r.answer.Signature(only, b.data, true)
-	case "tool_use":
+		r.sign(b.data, true)
+	case blockCall:
+		r.called = true
+		r.madeBy(b)
+		r.grow()
 		return r.answer.ToolCall(only, b.id, b.name)
+	case blockServer: // is a part when all of it is known
+		r.madeBy(b)
 	default:
-		r.extras.Blocks = append(r.extras.Blocks, bytes.Clone(b.raw))
+		r.extras.Blocks = append(r.extras.Blocks, placed{At: r.parts, Block: bytes.Clone(b.raw)})
 		return len(r.extras.Blocks) - 1
 	}
 	return 0
 }
 
-func (r *reader) cite(list json.RawMessage) {
-	if len(list) == 0 || list[0] != '[' {
+// grow counts the part that the block being read becomes.
+func (r *reader) grow() {
+	if !r.grown {
+		r.grown = true
+		r.parts++
+	}
+}
+
+func (r *reader) say(text string) {
+	if text != "" {
+		r.grow()
+		r.answer.Text(only, text)
+	}
+}
+
+func (r *reader) think(text string) {
+	if text != "" {
+		r.grow()
+		r.answer.Reasoning(only, text)
+	}
+}
+
+func (r *reader) sign(signature string, redacted bool) {
+	if signature != "" {
+		r.grow()
+		r.answer.Signature(only, signature, redacted)
+	}
+}
+
+// serverCall takes in the call of a tool that the vendor runs itself.
+func (r *reader) serverCall(b *block, arguments string) {
+	r.grow()
+	r.answer.ServerCall(only, b.id, b.name, arguments)
+}
+
+// madeBy keeps who made a call, where that was a tool and not the model.
+func (r *reader) madeBy(b *block) {
+	if len(b.caller) == 0 || b.caller[0] != '{' || bytes.Contains(b.caller, []byte(`"direct"`)) {
 		return
 	}
-	var all []json.RawMessage
-	if json.Unmarshal(list, &all) == nil {
-		r.extras.Citations = append(r.extras.Citations, all...)
+	if r.extras.Callers == nil {
+		r.extras.Callers = make(map[string]json.RawMessage)
 	}
+	r.extras.Callers[b.id] = bytes.Clone(b.caller)
+}
+
+// reasons is what the vendor's words mean.
+var reasons = map[string]schemas.FinishReason{
+	"end_turn":                      schemas.FinishStop,
+	"max_tokens":                    schemas.FinishLength,
+	"stop_sequence":                 schemas.FinishStopSequence,
+	"tool_use":                      schemas.FinishToolCalls,
+	"refusal":                       schemas.FinishRefusal,
+	"pause_turn":                    schemas.FinishPause,
+	"compaction":                    schemas.FinishPause,
+	"model_context_window_exceeded": schemas.FinishContextWindow,
 }
 
 // finish translates a reason to stop. Its absence leaves the answer unfinished.
@@ -98,26 +158,20 @@ func (r *reader) finish(s *stop) {
 	if s.reason == "" {
 		return
 	}
-	f := schemas.Finish{Raw: s.reason, StopSequence: s.sequence, Detail: s.category}
-	switch s.reason {
-	case "end_turn":
-		f.Reason = schemas.FinishStop
-	case "max_tokens":
-		f.Reason = schemas.FinishLength
-	case "stop_sequence":
-		f.Reason = schemas.FinishStopSequence
-	case "tool_use":
-		f.Reason = schemas.FinishToolCalls
-	case "refusal":
-		f.Reason = schemas.FinishRefusal
-	case "pause_turn", "compaction":
-		f.Reason = schemas.FinishPause
-	case "model_context_window_exceeded":
-		f.Reason = schemas.FinishContextWindow
-	default:
-		f.Reason = schemas.FinishUnknown
+	reason, known := reasons[s.reason]
+	if !known {
+		reason = schemas.FinishUnknown
 	}
-	r.answer.Finish(only, f)
+	if reason == schemas.FinishStop && r.called {
+		reason = schemas.FinishToolCalls
+	}
+	r.answer.FinishAs(only, schemas.Finish{Reason: reason, Raw: s.reason, StopSequence: s.sequence, Detail: s.category})
+	if reason == schemas.FinishRefusal {
+		r.answer.Filtered(schemas.Safety{Source: "completion", Category: s.category, Filtered: true})
+	}
+	if len(s.details) > 0 && s.details[0] == '{' {
+		r.extras.Stop = bytes.Clone(s.details)
+	}
 }
 
 // use takes in usage. In a stream it is said twice and is cumulative: a number
@@ -132,18 +186,7 @@ func (r *reader) use(raw json.RawMessage) {
 	} else if merged, err := wire.Overlay(r.raw, "usage", raw); err == nil {
 		r.raw = merged
 	}
-	u := &r.usage
-	r.answer.Use(schemas.Usage{
-		InputTokens:      u.input + u.cacheCreation + u.cacheRead,
-		CacheReadTokens:  u.cacheRead,
-		CacheWriteTokens: u.cacheCreation,
-		CacheWrite1h:     u.cacheHour,
-		OutputTokens:     u.output,
-		ReasoningTokens:  u.thinking,
-		Source:           schemas.UsageReported,
-		Tier:             u.tier,
-		Raw:              r.raw,
-	})
+	r.answer.Use(r.usage.schema(r.raw))
 }
 
 // end returns the answer, which must have a reason to stop.
@@ -151,7 +194,7 @@ func (r *reader) end() (*schemas.Response, error) {
 	if !r.answer.Finished() {
 		return nil, r.answer.Interrupted(r.req, errNoStop)
 	}
-	if len(r.extras.Blocks) > 0 || len(r.extras.Citations) > 0 {
+	if !r.extras.empty() {
 		if raw, err := json.Marshal(r.extras); err == nil {
 			r.answer.Extra(only, vendor, raw)
 		}
@@ -164,11 +207,3 @@ func (r *reader) end() (*schemas.Response, error) {
 }
 
 var errNoStop = errors.New("the answer ended without a stop reason")
-
-// told reads an error that came with status 200.
-func (r *reader) told(body []byte) *schemas.Failure {
-	f := wire.Told(wire.ParseError(body), r.secret)
-	f.Code = schemas.Internal
-	f.Phase = schemas.PhaseBody
-	return interpret(f)
-}

@@ -2,8 +2,12 @@ package anthropic
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,22 +22,20 @@ func (a *adapter) body(call provider.Call) ([]byte, error) {
 	req := call.Request
 	b := make([]byte, 0, sizeOf(req))
 	b = append(b, '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	limit := a.config.DefaultMaxTokens
-	if req.MaxTokens != nil {
-		limit = *req.MaxTokens
+	if a.vertex {
+		b = wire.AppendString(wire.AppendField(b, "anthropic_version"), vertexVersion)
+	} else {
+		b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
 	}
-	b = strconv.AppendInt(wire.AppendField(b, "max_tokens"), limit, 10)
-	b, err := system(b, req)
+	b = strconv.AppendInt(wire.AppendField(b, "max_tokens"), a.limit(req), 10)
+	b, err := a.prompt(b, req)
 	if err != nil {
 		return nil, err
 	}
-	if b, err = turns(b, req); err != nil {
+	if b, err = sampling(b, req.Sampling); err != nil {
 		return nil, err
 	}
-	if b, err = options(b, req); err != nil {
-		return nil, err
-	}
+	b = serviceTier(endUser(b, req.EndUser), req.ServiceTier)
 	if req.Stream {
 		b = append(wire.AppendField(b, "stream"), "true"...)
 	}
@@ -42,6 +44,29 @@ func (a *adapter) body(call provider.Call) ([]byte, error) {
 		return wire.Overlay(b, "ext."+vendor, ext, "model", "messages", "stream")
 	}
 	return b, nil
+}
+
+// limit returns the limit on output, of which the budget for thinking is a part.
+func (a *adapter) limit(req *schemas.Request) int64 {
+	switch {
+	case req.MaxTokens != nil:
+		return *req.MaxTokens
+	case budgeted(req.Thinking):
+		return a.config.DefaultMaxTokens + max(*req.Thinking.BudgetTokens, 0)
+	}
+	return a.config.DefaultMaxTokens
+}
+
+// prompt appends the fields that make up the prompt.
+func (a *adapter) prompt(b []byte, req *schemas.Request) ([]byte, error) {
+	b, err := system(b, req)
+	if err != nil {
+		return nil, err
+	}
+	if b, err = turns(b, req); err != nil {
+		return nil, err
+	}
+	return options(b, req)
 }
 
 // sizeOf guesses the length of the body, so that it rarely has to grow.
@@ -72,6 +97,12 @@ func sizeOf(req *schemas.Request) int {
 	for i := range req.Tools {
 		n += 96 + len(req.Tools[i].Description) + len(req.Tools[i].Parameters)
 	}
+	for i := range req.Documents {
+		n += 128 + len(req.Documents[i].Text)*9/8
+	}
+	if req.Output != nil {
+		n += 64 + len(req.Output.Schema)
+	}
 	return n
 }
 
@@ -94,7 +125,7 @@ func system(b []byte, req *schemas.Request) ([]byte, error) {
 			case len(b) == start:
 				b = append(wire.AppendField(b, "system"), '[')
 			}
-			b = appendText(wire.AppendItem(b), p.Text, p.Ext[vendor])
+			b = appendText(wire.AppendItem(b), p)
 		}
 	}
 	if len(b) > start {
@@ -106,11 +137,13 @@ func system(b []byte, req *schemas.Request) ([]byte, error) {
 func field(message, part int) string { return fmt.Sprintf("messages[%d].parts[%d]", message, part) }
 
 // turns appends the conversation. Tool messages become one user turn: the API
-// wants all results together, directly behind the calls.
+// wants all results together, directly behind the calls. Documents go to the first
+// user turn, where they stay when the conversation goes on.
 func turns(b []byte, req *schemas.Request) ([]byte, error) {
 	b = append(wire.AppendField(b, "messages"), '[')
 	var err error
 	results := false // an open user turn holds tool results
+	grounds := req.Documents
 	for i := range req.Messages {
 		m := &req.Messages[i]
 		switch m.Role {
@@ -136,11 +169,15 @@ func turns(b []byte, req *schemas.Request) ([]byte, error) {
 		}
 		b = append(wire.AppendItem(b), `{"role":"`...)
 		b = append(append(b, role...), `","content":`...)
-		if len(m.Parts) == 1 && m.Parts[0].Kind == schemas.PartText && len(m.Parts[0].Ext) == 0 {
+		if plain(m) && (m.Role != schemas.RoleUser || len(grounds) == 0) {
 			b = append(wire.AppendString(b, m.Parts[0].Text), '}')
 			continue
 		}
-		if b, err = content(append(b, '['), m, i); err != nil {
+		b = append(b, '[')
+		if m.Role == schemas.RoleUser {
+			b, grounds = documents(b, grounds), nil
+		}
+		if b, err = content(b, m, i); err != nil {
 			return nil, err
 		}
 		b = append(b, "]}"...)
@@ -148,10 +185,44 @@ func turns(b []byte, req *schemas.Request) ([]byte, error) {
 	if results {
 		b = append(b, "]}"...)
 	}
+	if len(grounds) > 0 {
+		return nil, wire.Unsupported("documents", "has no message of a user to go with")
+	}
 	return append(b, ']'), nil
 }
 
-// content appends the content of a message, tool results first.
+// plain reports whether a message is nothing but a text.
+func plain(m *schemas.Message) bool {
+	if len(m.Parts) != 1 || len(m.Ext) > 0 {
+		return false
+	}
+	p := &m.Parts[0]
+	return p.Kind == schemas.PartText && p.Text != "" && len(p.Ext) == 0 && p.CacheBreak == "" && len(p.Citations) == 0
+}
+
+// documents appends texts to ground an answer in, as search results: the one form
+// that the API cites by a name of ours.
+func documents(b []byte, list []schemas.Document) []byte {
+	for i := range list {
+		d := &list[i]
+		name := cmp.Or(d.ID, d.Title, "document-"+strconv.Itoa(i))
+		b = wire.AppendString(append(wire.AppendItem(b), `{"type":"search_result","source":`...), name)
+		b = wire.AppendString(wire.AppendField(b, "title"), cmp.Or(d.Title, name))
+		b = append(wire.AppendField(b, "content"), '[')
+		if d.Text != "" || len(d.Data) == 0 {
+			b = append(wire.AppendString(append(b, `{"type":"text","text":`...), cmp.Or(d.Text, name)), '}')
+		}
+		for _, key := range slices.Sorted(maps.Keys(d.Data)) {
+			b = wire.AppendString(append(wire.AppendItem(b), `{"type":"text","text":`...), key+": "+d.Data[key])
+			b = append(b, '}')
+		}
+		b = append(b, `],"citations":{"enabled":true}}`...)
+	}
+	return b
+}
+
+// content appends the content of a message, tool results first, and what an
+// earlier answer had that the schemas have no place for where it was.
 func content(b []byte, m *schemas.Message, i int) ([]byte, error) {
 	var why string
 	for j := range m.Parts {
@@ -161,45 +232,47 @@ func content(b []byte, m *schemas.Message, i int) ([]byte, error) {
 			}
 		}
 	}
+	own := ownOf(m)
 	for j := range m.Parts {
+		b = own.blocks(b, j)
 		p := &m.Parts[j]
 		if p.Kind == schemas.PartToolResult || skipped(p) {
 			continue
 		}
-		if b, why = appendPart(wire.AppendItem(b), p); why != "" {
+		if b, why = appendPart(wire.AppendItem(b), p, own); why != "" {
 			return nil, wire.Unsupported(field(i, j), why)
 		}
 	}
-	return b, nil
+	return own.blocks(b, math.MaxInt), nil
 }
 
-// skipped reports what is not sent: empty text, which the API refuses, and
-// reasoning without a signature, which came from another vendor.
+// skipped reports what is not sent: empty text, which the API refuses, and what is
+// another vendor's: reasoning with an id or without a signature, and tools that it
+// ran itself.
 func skipped(p *schemas.Part) bool {
 	switch p.Kind {
 	case schemas.PartText, schemas.PartRefusal:
 		return p.Text == ""
 	case schemas.PartReasoning:
-		return p.Reasoning == nil || p.Reasoning.Signature == ""
+		return p.Reasoning == nil || p.Reasoning.Signature == "" || p.Reasoning.ID != ""
+	case schemas.PartToolCall:
+		return p.ToolCall.Type == typeServer && !strings.HasPrefix(p.ToolCall.ID, "srvtoolu_")
 	}
 	return false
 }
 
+// typeServer is the Type of a call of a tool that the vendor ran itself.
+const typeServer = "server"
+
 // appendPart appends one part, or says why it cannot.
-func appendPart(b []byte, p *schemas.Part) ([]byte, string) {
-	ext := p.Ext[vendor]
+func appendPart(b []byte, p *schemas.Part, own *extras) ([]byte, string) {
 	switch p.Kind {
 	case schemas.PartText, schemas.PartRefusal:
-		return appendText(b, p.Text, ext), ""
-	case schemas.PartImage:
-		b, why := source(append(b, `{"type":"image","source":`...), p.Media)
-		return append(wire.AppendFields(b, ext), '}'), why
-	case schemas.PartFile:
-		b, why := source(append(b, `{"type":"document","source":`...), p.Media)
-		b = wire.AppendStringField(b, "title", p.Media.Name)
-		return append(wire.AppendFields(b, ext), '}'), why
+		return appendText(b, p), ""
+	case schemas.PartImage, schemas.PartFile:
+		return appendMedia(b, p)
 	case schemas.PartToolCall:
-		return appendCall(b, p.ToolCall, ext)
+		return appendCall(b, p, own)
 	case schemas.PartReasoning:
 		r := p.Reasoning
 		if r.Redacted {
@@ -213,44 +286,22 @@ func appendPart(b []byte, p *schemas.Part) ([]byte, string) {
 	return b, "is of a kind that this provider does not take"
 }
 
-func appendText(b []byte, s string, ext json.RawMessage) []byte {
-	b = wire.AppendString(append(b, `{"type":"text","text":`...), s)
+// finishBlock appends what any block may have, and its brace.
+func finishBlock(b []byte, p *schemas.Part) []byte {
+	ext := p.Ext[vendor]
+	if p.CacheBreak != "" && !bytes.Contains(ext, []byte(`"cache_control"`)) {
+		b = appendLifetime(wire.AppendField(b, "cache_control"), p.CacheBreak)
+	}
 	return append(wire.AppendFields(b, ext), '}')
 }
 
-// source appends where an image or document comes from.
-func source(b []byte, m *schemas.Media) ([]byte, string) {
-	switch {
-	case len(m.Data) > 0 && m.MIME == "":
-		return b, "has data without a mime type"
-	case len(m.Data) > 0 && strings.HasPrefix(m.MIME, "text/"):
-		b = wire.AppendString(append(b, `{"type":"text","media_type":"text/plain","data":`...), string(m.Data))
-	case len(m.Data) > 0:
-		b = wire.AppendString(append(b, `{"type":"base64","media_type":`...), m.MIME)
-		b = wire.AppendBase64(wire.AppendField(b, "data"), "", m.Data)
-	case m.URL != "":
-		return dataURL(b, m.URL)
-	default:
-		b = wire.AppendString(append(b, `{"type":"file","file_id":`...), m.FileID)
-	}
-	return append(b, '}'), ""
+func appendText(b []byte, p *schemas.Part) []byte {
+	b = wire.AppendString(append(b, `{"type":"text","text":`...), p.Text)
+	return finishBlock(appendCitations(b, p.Citations), p)
 }
 
-// dataURL appends a URL, or what a data URL holds: the API does not read those.
-func dataURL(b []byte, u string) ([]byte, string) {
-	rest, isData := strings.CutPrefix(u, "data:")
-	if !isData {
-		return append(wire.AppendString(append(b, `{"type":"url","url":`...), u), '}'), ""
-	}
-	mime, data, ok := strings.Cut(rest, ";base64,")
-	if !ok {
-		return b, "has a data URL that is not in base64"
-	}
-	b = wire.AppendString(append(b, `{"type":"base64","media_type":`...), mime)
-	return append(wire.AppendString(wire.AppendField(b, "data"), data), '}'), ""
-}
-
-func appendCall(b []byte, c *schemas.ToolCall, ext json.RawMessage) ([]byte, string) {
+func appendCall(b []byte, p *schemas.Part, own *extras) ([]byte, string) {
+	c := p.ToolCall
 	input := bytes.TrimSpace([]byte(c.Arguments))
 	if len(input) == 0 {
 		input = []byte("{}")
@@ -258,15 +309,32 @@ func appendCall(b []byte, c *schemas.ToolCall, ext json.RawMessage) ([]byte, str
 	if input[0] != '{' || !json.Valid(input) {
 		return b, "has arguments that are not a JSON object"
 	}
-	b = wire.AppendString(append(b, `{"type":"tool_use","id":`...), c.ID)
+	kind := `{"type":"tool_use","id":`
+	if c.Type == typeServer {
+		kind = `{"type":"server_tool_use","id":`
+	}
+	b = wire.AppendString(append(b, kind...), callID(c.ID))
 	b = wire.AppendString(wire.AppendField(b, "name"), c.Name)
 	b = wire.AppendRawField(b, "input", input)
-	return append(wire.AppendFields(b, ext), '}'), ""
+	b = wire.AppendRawField(b, "caller", own.caller(c.ID))
+	return finishBlock(b, p), ""
+}
+
+// callID spells an id with the characters that the API allows: other vendors' ids
+// have more.
+func callID(id string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '_', r == '-':
+			return r
+		}
+		return '_'
+	}, id)
 }
 
 func appendResult(b []byte, p *schemas.Part) ([]byte, string) {
 	r := p.ToolResult
-	b = wire.AppendString(append(b, `{"type":"tool_result","tool_use_id":`...), r.CallID)
+	b = wire.AppendString(append(b, `{"type":"tool_result","tool_use_id":`...), callID(r.CallID))
 	b = append(wire.AppendField(b, "content"), '[')
 	for k := range r.Parts {
 		inner := &r.Parts[k]
@@ -274,7 +342,7 @@ func appendResult(b []byte, p *schemas.Part) ([]byte, string) {
 			continue
 		}
 		var why string
-		if b, why = appendPart(wire.AppendItem(b), inner); why != "" {
+		if b, why = appendPart(wire.AppendItem(b), inner, nil); why != "" {
 			return b, "holds a part that " + why
 		}
 	}
@@ -282,5 +350,5 @@ func appendResult(b []byte, p *schemas.Part) ([]byte, string) {
 	if r.IsError {
 		b = append(wire.AppendField(b, "is_error"), "true"...)
 	}
-	return append(wire.AppendFields(b, p.Ext[vendor]), '}'), ""
+	return finishBlock(b, p), ""
 }

@@ -86,7 +86,7 @@ func TestEverythingTheAPIHasWordsForIsSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := fromJSON(t, `{
-		"model": "m-1", "max_tokens": 4096,
+		"model": "m-1", "max_tokens": 6144,
 		"system": [
 			{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}},
 			{"type": "text", "text": "Now in French."}
@@ -142,6 +142,15 @@ func TestWhatTheAPICannotExpressIsRefusedBeforeItIsSent(t *testing.T) {
 		{"two answers", &schemas.Request{Messages: hello, Sampling: &schemas.Sampling{N: new(int64(2))}}},
 		{"one of two tools", &schemas.Request{Messages: hello, ToolChoice: &schemas.ToolChoice{Mode: "named", Names: []string{"a", "b"}}}},
 		{"another operation", &schemas.Request{Op: "embed"}},
+		{"spoken answer", &schemas.Request{Messages: hello, Output: &schemas.OutputSpec{Modalities: []string{"text", "audio"}}}},
+		{"picture of another type", with(schemas.Part{Kind: schemas.PartImage, Media: &schemas.Media{MIME: "image/tiff", Data: []byte("x")}})},
+		{"picture without a type", with(schemas.Part{Kind: schemas.PartImage, Media: &schemas.Media{Data: []byte("x")}})},
+		{"document that is no PDF", with(schemas.Part{Kind: schemas.PartFile, Media: &schemas.Media{MIME: "application/msword", Data: []byte("x")}})},
+		{"another vendor's file", with(schemas.Part{Kind: schemas.PartFile, Media: &schemas.Media{FileID: "f", Provider: "openai"}})},
+		{"object that nobody fetched", with(schemas.Part{Kind: schemas.PartFile, Media: &schemas.Media{Ref: "blob"}})},
+		{"data URL in another form", with(schemas.Part{Kind: schemas.PartImage, Media: &schemas.Media{URL: "data:image/png,x"}})},
+		{"documents for nobody", &schemas.Request{Documents: []schemas.Document{{Text: "x"}}, Messages: []schemas.Message{schemas.TextMessage(schemas.RoleAssistant, "a")}}},
+		{"completion of a picture", &schemas.Request{Op: schemas.OpComplete, Messages: []schemas.Message{{Role: schemas.RoleUser, Parts: []schemas.Part{{Kind: schemas.PartImage, Media: &schemas.Media{URL: "https://e.org/a.png"}}}}}}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -151,5 +160,49 @@ func TestWhatTheAPICannotExpressIsRefusedBeforeItIsSent(t *testing.T) {
 				t.Errorf("error %+v, want unsupported that names the field", err)
 			}
 		})
+	}
+}
+
+// A conversation that another vendor began goes on here: what only that vendor
+// understands stays behind, and its ids are spelled as the API allows.
+func TestWhatIsAnotherVendorsIsLeftOut(t *testing.T) {
+	t.Parallel()
+	call := func(id, typ string) schemas.Part {
+		return schemas.Part{Kind: schemas.PartToolCall, ToolCall: &schemas.ToolCall{ID: id, Name: "look", Type: typ}}
+	}
+	req := &schemas.Request{
+		Messages: []schemas.Message{
+			schemas.TextMessage(schemas.RoleUser, "Go."),
+			{Role: schemas.RoleAssistant, Ext: map[string]json.RawMessage{"openai": json.RawMessage(`{"blocks":[{"at":0,"block":{}}]}`)}, Parts: []schemas.Part{
+				{Kind: schemas.PartReasoning, Reasoning: &schemas.Reasoning{ID: "rs_1", Signature: "enc"}},
+				call("ws_1", "server"),
+				{Kind: schemas.PartText, Text: "Looking.", Citations: []schemas.Citation{{URL: "https://e.org", Raw: json.RawMessage(`{"type":"url_citation"}`)}}},
+				call("functions.look:0", ""),
+			}},
+			toolResult("functions.look:0", "seen", false),
+		},
+		Sampling: &schemas.Sampling{Seed: new(int64(1)), MinP: new(0.1)},
+		Cache:    &schemas.CacheSpec{Key: "k", TTL: "24h"},
+	}
+	got, err := encode(t, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fromJSON(t, `{
+		"model": "m-1", "max_tokens": 4096, "cache_control": {"type": "ephemeral", "ttl": "1h"},
+		"messages": [
+			{"role": "user", "content": "Go."},
+			{"role": "assistant", "content": [
+				{"type": "text", "text": "Looking."},
+				{"type": "tool_use", "id": "functions_look_0", "name": "look", "input": {}}
+			]},
+			{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "functions_look_0", "content": [{"type": "text", "text": "seen"}]}]}
+		]
+	}`)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("body (-want +got):\n%s", diff)
+	}
+	if n := len(unsaid(req)); n != 6 {
+		t.Errorf("%d warnings, want one for each of two knobs, the cache's two and two parts: %q", n, unsaid(req))
 	}
 }

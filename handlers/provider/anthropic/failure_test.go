@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/sira-ai/sira/handlers/provider/providertest"
 	"github.com/sira-ai/sira/schemas"
@@ -30,6 +31,12 @@ func TestFailuresAreClassifiedByType(t *testing.T) {
 		{429, "rate_limit_error", "enforced_spend_limit_reached", "", schemas.QuotaExhausted},
 		{500, "api_error", "", "Internal server error", schemas.Internal},
 		{500, "api_error", "", "Overloaded", schemas.Overloaded},
+		{400, "invalid_request_error", "", "input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000", schemas.ContextLength},
+		{400, "invalid_request_error", "", "Output blocked by content filtering policy", schemas.ContentFiltered},
+		{400, "invalid_request_error", "", "This organization has been disabled.", schemas.Permission},
+		{409, "conflict_error", "", "", schemas.Conflict},
+		{429, "rate_limit_error", "", "You have reached your organization's monthly spend limit.", schemas.QuotaExhausted},
+		{503, "api_error", "", "Service Unavailable", schemas.Unavailable},
 		{504, "timeout_error", "", "", schemas.Timeout},
 		{529, "overloaded_error", "", "Overloaded", schemas.Overloaded},
 		// In a stream the status is 200 and says nothing.
@@ -51,5 +58,20 @@ func TestFailuresAreClassifiedByType(t *testing.T) {
 				t.Errorf("failure %+v, want %s of req_1", f, tt.want)
 			}
 		})
+	}
+}
+
+func TestAFullLimitTellsWhenItIsFreeAgain(t *testing.T) {
+	t.Parallel()
+	x := &providertest.Exchange{}
+	x.Response.Status = http.StatusTooManyRequests
+	x.Response.Body = `{"type":"error","error":{"type":"rate_limit_error","message":"Rate limited"}}`
+	x.Response.Headers = map[string]string{
+		"anthropic-ratelimit-input-tokens-remaining": "0", "anthropic-ratelimit-input-tokens-reset": time.Now().Add(30 * time.Second).UTC().Format(time.RFC3339),
+		"anthropic-ratelimit-requests-remaining": "12", "anthropic-ratelimit-requests-reset": time.Now().Add(time.Hour).UTC().Format(time.RFC3339),
+	}
+	_, f, _ := providertest.Replay(t, newProvider, x)
+	if f == nil || f.Code != schemas.RateLimited || f.RetryAfterMS < 20_000 || f.RetryAfterMS > 30_000 {
+		t.Errorf("failure %+v, want rate_limited for about 30 s", f)
 	}
 }

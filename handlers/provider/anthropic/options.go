@@ -1,36 +1,92 @@
 package anthropic
 
 import (
+	"encoding/json"
+	"time"
+
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
 )
 
+// options appends the options that are part of the prompt.
 func options(b []byte, req *schemas.Request) ([]byte, error) {
 	b = tools(b, req.Tools)
 	b, err := choice(b, req.ToolChoice)
 	if err != nil {
 		return nil, err
 	}
-	b = outputConfig(b, req)
-	b = thinking(b, req.Thinking)
-	if s := req.Sampling; s != nil {
-		if s.N != nil && *s.N > 1 {
-			return nil, wire.Unsupported("sampling.n", "is above 1: this provider gives one answer")
-		}
-		b = wire.AppendFloatField(b, "temperature", s.Temperature)
-		b = wire.AppendFloatField(b, "top_p", s.TopP)
-		b = wire.AppendIntField(b, "top_k", s.TopK)
-		if len(s.Stop) > 0 {
-			b = wire.AppendStrings(wire.AppendField(b, "stop_sequences"), s.Stop)
+	if o := req.Output; o != nil {
+		for _, word := range o.Modalities {
+			if word != "text" {
+				return nil, wire.Unsupported("output.modalities", "has "+word+": this provider answers with text")
+			}
 		}
 	}
-	if req.EndUser != "" {
-		b = append(wire.AppendField(b, "metadata"), `{"user_id":`...)
-		b = append(wire.AppendString(b, req.EndUser), '}')
+	b = thinking(outputConfig(b, req), req.Thinking)
+	if c := req.Cache; c != nil && c.TTL != "" {
+		b = appendLifetime(wire.AppendField(b, "cache_control"), c.TTL)
 	}
 	return b, nil
 }
 
+func sampling(b []byte, s *schemas.Sampling) ([]byte, error) {
+	if s == nil {
+		return b, nil
+	}
+	if s.N != nil && *s.N > 1 {
+		return nil, wire.Unsupported("sampling.n", "is above 1: this provider gives one answer")
+	}
+	b = wire.AppendFloatField(b, "temperature", s.Temperature)
+	b = wire.AppendFloatField(b, "top_p", s.TopP)
+	b = wire.AppendIntField(b, "top_k", s.TopK)
+	if len(s.Stop) > 0 {
+		b = wire.AppendStrings(wire.AppendField(b, "stop_sequences"), s.Stop)
+	}
+	return b, nil
+}
+
+func endUser(b []byte, id string) []byte {
+	if id == "" {
+		return b
+	}
+	b = append(wire.AppendField(b, "metadata"), `{"user_id":`...)
+	return append(wire.AppendString(b, id), '}')
+}
+
+// serviceTier appends a tier, also by the names that other vendors have for it.
+func serviceTier(b []byte, tier string) []byte {
+	switch tier {
+	case "fast":
+		return wire.AppendStringField(b, "speed", tier)
+	case "priority":
+		tier = "auto" // uses committed capacity, where there is any
+	case "default", "standard":
+		tier = "standard_only"
+	}
+	return wire.AppendStringField(b, "service_tier", tier)
+}
+
+// appendLifetime appends how long a prompt is cached.
+func appendLifetime(b []byte, ttl string) []byte {
+	word, _ := lifetime(ttl)
+	b = wire.AppendString(append(b, `{"type":"ephemeral","ttl":`...), word)
+	return append(b, '}')
+}
+
+// lifetime returns the vendor's step for a lifetime, of which it has two, and
+// whether it is what was asked for.
+func lifetime(ttl string) (word string, exact bool) {
+	d, err := time.ParseDuration(ttl)
+	switch {
+	case err == nil && d >= time.Hour:
+		return "1h", d == time.Hour
+	default:
+		return "5m", err == nil && d == 5*time.Minute
+	}
+}
+
+// tools appends the tools. Those with a type of their own run at the vendor's: it
+// knows what they take.
 func tools(b []byte, list []schemas.Tool) []byte {
 	if len(list) == 0 {
 		return b
@@ -38,16 +94,26 @@ func tools(b []byte, list []schemas.Tool) []byte {
 	b = append(wire.AppendField(b, "tools"), '[')
 	for i := range list {
 		t := &list[i]
+		ext := t.Ext[vendor]
 		b = wire.AppendString(append(wire.AppendItem(b), `{"name":`...), t.Name)
-		b = wire.AppendStringField(b, "description", t.Description)
-		if len(t.Parameters) == 0 {
-			b = append(wire.AppendField(b, "input_schema"), `{"type":"object"}`...)
+		if len(ext) == 0 || !typed(ext) {
+			b = wire.AppendStringField(b, "description", t.Description)
+			if len(t.Parameters) == 0 {
+				b = append(wire.AppendField(b, "input_schema"), `{"type":"object"}`...)
+			}
+			b = wire.AppendRawField(b, "input_schema", t.Parameters)
+			b = wire.AppendBoolField(b, "strict", t.Strict)
 		}
-		b = wire.AppendRawField(b, "input_schema", t.Parameters)
-		b = wire.AppendBoolField(b, "strict", t.Strict)
-		b = append(wire.AppendFields(b, t.Ext[vendor]), '}')
+		b = append(wire.AppendFields(b, ext), '}')
 	}
 	return append(b, ']')
+}
+
+func typed(ext json.RawMessage) bool {
+	var t struct {
+		Type text `json:"type"`
+	}
+	return json.Unmarshal(ext, &t) == nil && t.Type != "" && t.Type != "custom"
 }
 
 func choice(b []byte, c *schemas.ToolChoice) ([]byte, error) {
@@ -106,54 +172,21 @@ func outputConfig(b []byte, req *schemas.Request) []byte {
 	return append(b, '}')
 }
 
+func budgeted(t *schemas.ThinkingSpec) bool {
+	return t != nil && t.Effort != "none" && (t.Enabled == nil || *t.Enabled) && t.BudgetTokens != nil
+}
+
 func thinking(b []byte, t *schemas.ThinkingSpec) []byte {
 	switch {
 	case t == nil:
 		return b
 	case t.Effort == "none" || t.Enabled != nil && !*t.Enabled:
 		return append(wire.AppendField(b, "thinking"), `{"type":"disabled"}`...)
-	case t.BudgetTokens != nil:
+	case budgeted(t):
 		b = append(wire.AppendField(b, "thinking"), `{"type":"enabled"`...)
 		return append(wire.AppendIntField(b, "budget_tokens", t.BudgetTokens), '}')
 	case t.Enabled != nil:
 		return append(wire.AppendField(b, "thinking"), `{"type":"adaptive"}`...)
 	}
 	return b
-}
-
-// unsaid lists what of req this API has no words for, and what was therefore not
-// sent.
-func unsaid(req *schemas.Request) []string {
-	var w []string
-	if s := req.Sampling; s != nil {
-		for _, knob := range []struct {
-			name string
-			set  bool
-		}{
-			{"frequency_penalty", s.FrequencyPenalty != nil},
-			{"presence_penalty", s.PresencePenalty != nil},
-			{"seed", s.Seed != nil},
-		} {
-			if knob.set {
-				w = append(w, "sampling."+knob.name+" was not sent: the provider has no such setting")
-			}
-		}
-	}
-	if req.Output != nil && req.Output.Format == "json" {
-		w = append(w, "output.format json was not sent: the provider has only json_schema")
-	}
-	for i := range req.Messages {
-		if req.Messages[i].Name != "" {
-			w = append(w, "messages.name was not sent: the provider has no such field")
-			break
-		}
-	}
-	for i := range req.Messages {
-		for j := range req.Messages[i].Parts {
-			if p := &req.Messages[i].Parts[j]; p.Kind == schemas.PartReasoning && skipped(p) {
-				w = append(w, field(i, j)+" was not sent: it is another provider's reasoning")
-			}
-		}
-	}
-	return w
 }

@@ -11,12 +11,15 @@ type answer struct {
 	kind, id, model string
 	content         []block
 	usage           json.RawMessage
+	container       json.RawMessage
+	management      json.RawMessage
 	refused         bool
 	stop            stop
 }
 
 type stop struct {
 	reason, sequence, category string
+	details                    json.RawMessage
 }
 
 // block is a piece of content of one of the known types.
@@ -24,7 +27,7 @@ type block struct {
 	kind, text, thinking, signature string
 	data                            string // of redacted thinking
 	id, name, input                 string // of a tool call
-	citations                       json.RawMessage
+	citations, caller               json.RawMessage
 	raw                             json.RawMessage // all of it; shares memory with what was read
 }
 
@@ -49,6 +52,10 @@ func (a *answer) parse(c *wire.Cursor) {
 			}
 		case "usage":
 			a.usage = c.Raw()
+		case "container":
+			a.container = given(c.Raw())
+		case "context_management":
+			a.management = given(c.Raw())
 		case "error":
 			a.refused = string(c.Raw()) != "null"
 		default:
@@ -67,12 +74,14 @@ func (s *stop) take(c *wire.Cursor) bool {
 	case "stop_sequence":
 		s.sequence = c.Text()
 	case "stop_details":
-		if c.Object() {
-			for c.Key() {
-				if string(c.Name()) == "category" {
-					s.category = c.Text()
+		s.details = c.Raw()
+		inner := wire.NewCursor(s.details)
+		if len(s.details) > 0 && inner.Object() {
+			for inner.Key() {
+				if string(inner.Name()) == "category" {
+					s.category = inner.Text()
 				} else {
-					c.Skip()
+					inner.Skip()
 				}
 			}
 		}
@@ -80,6 +89,14 @@ func (s *stop) take(c *wire.Cursor) bool {
 		return false
 	}
 	return true
+}
+
+// given returns raw, or nil where it is null.
+func given(raw []byte) []byte {
+	if string(raw) == "null" {
+		return nil
+	}
+	return raw
 }
 
 func parseBlock(raw []byte) block {
@@ -108,72 +125,11 @@ func parseBlock(raw []byte) block {
 			b.input = c.Text()
 		case "citations":
 			b.citations = c.Raw()
+		case "caller":
+			b.caller = c.Raw()
 		default:
 			c.Skip()
 		}
 	}
 	return b
-}
-
-// usage is what the vendor counts.
-type usage struct {
-	input         int64 // without the cache's
-	cacheCreation int64
-	cacheRead     int64
-	cacheHour     int64
-	output        int64
-	thinking      int64
-	tier          string
-}
-
-// take reads a usage object over what was said before.
-func (u *usage) take(raw json.RawMessage) {
-	c := wire.NewCursor(raw)
-	if !c.Object() {
-		return
-	}
-	for c.Key() {
-		switch string(c.Name()) {
-		case "input_tokens":
-			count(&c, &u.input)
-		case "cache_creation_input_tokens":
-			count(&c, &u.cacheCreation)
-		case "cache_read_input_tokens":
-			count(&c, &u.cacheRead)
-		case "output_tokens":
-			count(&c, &u.output)
-		case "cache_creation":
-			nested(&c, "ephemeral_1h_input_tokens", &u.cacheHour)
-		case "output_tokens_details":
-			nested(&c, "thinking_tokens", &u.thinking)
-		case "service_tier":
-			if s := c.Text(); s != "" {
-				u.tier = s
-			}
-		default:
-			c.Skip()
-		}
-	}
-}
-
-// count reads a number of tokens; null leaves to as it was.
-func count(c *wire.Cursor, to *int64) {
-	if c.Kind() == 'n' {
-		c.Skip()
-		return
-	}
-	*to = c.Count()
-}
-
-func nested(c *wire.Cursor, name string, to *int64) {
-	if !c.Object() {
-		return
-	}
-	for c.Key() {
-		if string(c.Name()) == name {
-			count(c, to)
-		} else {
-			c.Skip()
-		}
-	}
 }

@@ -86,7 +86,7 @@ func expected(t *testing.T, x *providertest.Exchange) said {
 		case "thinking":
 			s.Thoughts += text(dig(c, "thinking"))
 			s.Signatures += text(dig(c, "signature"))
-		case "tool_use":
+		case "tool_use", "server_tool_use":
 			s.Calls = append(s.Calls, text(dig(c, "id"))+" "+text(dig(c, "name")))
 			s.Inputs = append(s.Inputs, dig(c, "input"))
 		}
@@ -112,7 +112,8 @@ func streamed(t *testing.T, body string) said {
 		case "message_start":
 			s.count(dig(e, "message", "usage"))
 		case "content_block_start":
-			tool = text(dig(e, "content_block", "type")) == "tool_use"
+			kind := text(dig(e, "content_block", "type"))
+			tool = kind == "tool_use" || kind == "server_tool_use"
 			if tool {
 				s.Calls = append(s.Calls, text(dig(e, "content_block", "id"))+" "+text(dig(e, "content_block", "name")))
 				args = append(args, "")
