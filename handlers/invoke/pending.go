@@ -21,10 +21,7 @@ const (
 // park keeps a vendor's job for the next round, so that it holds neither a worker
 // nor a partition while the vendor works.
 func (r *round) park(p *pipeline.Pending, advised time.Duration) {
-	wait := firstLook << min(p.Looks, 5)
-	if wait > lastLook {
-		wait = lastLook
-	}
+	wait := min(firstLook<<min(p.Looks, 5), lastLook)
 	if advised > 0 {
 		wait = min(advised, 10*time.Minute)
 	}

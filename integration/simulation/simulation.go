@@ -8,6 +8,7 @@ package simulation
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -324,7 +325,7 @@ func (w *World) requestOf(ctx context.Context, topic string, r *kgo.Record) stri
 
 func errOrNil(err error) error {
 	if err == nil {
-		return fmt.Errorf("the world did not come to rest")
+		return errors.New("the world did not come to rest")
 	}
 	return err
 }
