@@ -40,6 +40,7 @@ type Config struct {
 	Requests int           // 1,200, spread over the storm
 	Keys     int           // of the ordered lane; 12
 	Storm    time.Duration // how long faults come; 2 min
+	Dir      string        // for the workers' journals; empty: they have none
 }
 
 // World is one run.
