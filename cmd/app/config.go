@@ -107,14 +107,17 @@ type BlobConfig struct {
 
 // WorkerConfig bounds a worker.
 type WorkerConfig struct {
-	Concurrency      int           `json:"concurrency,omitempty"`       // requests in flight; 2000
-	FixedConcurrency bool          `json:"fixed_concurrency,omitempty"` // that many also when this machine does not keep up with them
-	Window           int           `json:"window,omitempty"`            // unfinished requests of one partition; 1000
-	MaxBytes         int64         `json:"max_bytes,omitempty"`         // of requests held; 256 MiB
-	FlushInterval    time.Duration `json:"flush_interval,omitempty"`    // of transactions; 20ms
-	MaxRequestBytes  int           `json:"max_request_bytes,omitempty"` // larger ones are answered payload_too_large; 32 MiB
-	RevokeDrain      time.Duration `json:"revoke_drain,omitempty"`      // 10s
-	Drain            time.Duration `json:"drain,omitempty"`             // 30s
+	Concurrency      int  `json:"concurrency,omitempty"`       // requests in flight; 2000
+	FixedConcurrency bool `json:"fixed_concurrency,omitempty"` // that many also when this machine does not keep up with them
+	// Journal keeps outcomes in data_dir until they are committed, so that a killed
+	// worker need not ask for them again.
+	Journal         bool          `json:"journal,omitempty"`
+	Window          int           `json:"window,omitempty"`            // unfinished requests of one partition; 1000
+	MaxBytes        int64         `json:"max_bytes,omitempty"`         // of requests held; 256 MiB
+	FlushInterval   time.Duration `json:"flush_interval,omitempty"`    // of transactions; 20ms
+	MaxRequestBytes int           `json:"max_request_bytes,omitempty"` // larger ones are answered payload_too_large; 32 MiB
+	RevokeDrain     time.Duration `json:"revoke_drain,omitempty"`      // 10s
+	Drain           time.Duration `json:"drain,omitempty"`             // 30s
 	// Static keeps partitions for a worker that restarts; turn it off only where
 	// instances have no stable names.
 	Static         *bool         `json:"static_membership,omitempty"`
@@ -190,7 +193,7 @@ func Defaults() Config {
 		},
 		Registry:   RegistryConfig{URL: Embedded, Listen: "127.0.0.1:8081"},
 		ClickHouse: ClickHouseConfig{DSN: Embedded, Listen: "127.0.0.1:8123"},
-		Worker:     WorkerConfig{Concurrency: 2000, Window: 1000, MaxBytes: 256 << 20, FlushInterval: 20 * time.Millisecond, RevokeDrain: 10 * time.Second, Drain: 30 * time.Second, SessionTimeout: 10 * time.Second},
+		Worker:     WorkerConfig{Concurrency: 2000, Journal: true, Window: 1000, MaxBytes: 256 << 20, FlushInterval: 20 * time.Millisecond, RevokeDrain: 10 * time.Second, Drain: 30 * time.Second, SessionTimeout: 10 * time.Second},
 		Balance:    balance.Defaults(),
 		Limits:     limit.Defaults(),
 		Invoke:     invoke.Defaults(),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -128,7 +129,7 @@ func (a *App) engine() (*kafka.Engine, error) {
 	store := c.BlobStore()
 	return kafka.NewEngine(kafka.EngineConfig{
 		Client: a.client, Instance: c.Instance, Group: c.Kafka.Prefix + "worker", Lanes: c.lanes(),
-		Concurrency: w.Concurrency, FixedConcurrency: w.FixedConcurrency, Window: w.Window, MaxBytes: w.MaxBytes, MaxRequestBytes: w.MaxRequestBytes, FlushInterval: w.FlushInterval,
+		Concurrency: w.Concurrency, FixedConcurrency: w.FixedConcurrency, Journal: a.journalDir(), Window: w.Window, MaxBytes: w.MaxBytes, MaxRequestBytes: w.MaxRequestBytes, FlushInterval: w.FlushInterval,
 		RevokeDrain: w.RevokeDrain, Drain: w.Drain, SessionTimeout: w.SessionTimeout, StaticMembership: w.Static == nil || *w.Static,
 		Decode: func(ctx context.Context, value []byte, req *schemas.Request) error {
 			err := a.codecs.Request.Decode(ctx, value, req)
@@ -230,4 +231,13 @@ func (c *Config) webhook(w webhook.Config) webhook.Config {
 		w.Topics = []string{c.Topic(TopicResults)}
 	}
 	return w
+}
+
+// journalDir is where this instance keeps outcomes that are not committed, "" for
+// nowhere.
+func (a *App) journalDir() string {
+	if !a.cfg.Worker.Journal {
+		return ""
+	}
+	return filepath.Join(a.cfg.DataDir, "journal", url.PathEscape(a.cfg.Instance))
 }

@@ -65,7 +65,7 @@ func events(body string) []event {
 	var e event
 	var data []string
 	body = strings.ReplaceAll(strings.ReplaceAll(body, "\r\n", "\n"), "\r", "\n")
-	for _, line := range strings.Split(body+"\n\n", "\n") {
+	for line := range strings.SplitSeq(body+"\n\n", "\n") {
 		name, value, _ := strings.Cut(line, ":")
 		value = strings.TrimPrefix(value, " ")
 		switch {

@@ -8,6 +8,7 @@ package simulation
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -39,6 +40,7 @@ type Config struct {
 	Requests int           // 1,200, spread over the storm
 	Keys     int           // of the ordered lane; 12
 	Storm    time.Duration // how long faults come; 2 min
+	Dir      string        // for the workers' journals; empty: they have none
 }
 
 // World is one run.
@@ -324,7 +326,7 @@ func (w *World) requestOf(ctx context.Context, topic string, r *kgo.Record) stri
 
 func errOrNil(err error) error {
 	if err == nil {
-		return fmt.Errorf("the world did not come to rest")
+		return errors.New("the world did not come to rest")
 	}
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,8 +47,13 @@ func (k *worker) start() error {
 	k.lives++
 	k.link = newLink(k.world.network.DialContext, k.rng.Uint64())
 	// An earlier life may still be somewhere on the network: each has its own link.
+	journal := ""
+	if k.world.cfg.Dir != "" {
+		journal = filepath.Join(k.world.cfg.Dir, k.name)
+	}
 	engine, err := kafka.NewEngine(kafka.EngineConfig{
-		Client: k.world.kafka(k.link.Dial), Instance: k.name, Group: "sira", StaticMembership: true, Log: k.world.log,
+		Journal: journal,
+		Client:  k.world.kafka(k.link.Dial), Instance: k.name, Group: "sira", StaticMembership: true, Log: k.world.log,
 		Lanes: []kafka.LaneConfig{
 			{Name: "standard", Topics: []string{topicRequests}, MaxAge: 24 * time.Hour},
 			{Name: "ordered", Topics: []string{topicOrdered}, Order: kafka.OrderKey, MaxAge: 24 * time.Hour},

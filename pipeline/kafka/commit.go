@@ -93,8 +93,7 @@ func (s *session) commit() (more bool) {
 	case err == nil:
 		s.fenced = 0
 		for _, c := range cuts {
-			c.tracker.commit(c)
-			s.resume(c.tracker)
+			s.durable(c)
 		}
 		return true
 	case errors.Is(err, errUnknownOutcome), s.refence(err):
@@ -117,6 +116,24 @@ func (s *session) commit() (more bool) {
 		case <-ctx.Done():
 		}
 		return true
+	}
+}
+
+// durable notes that a cut's outcomes are durable.
+func (s *session) durable(c *cut) {
+	c.tracker.commit(c)
+	s.resume(c.tracker)
+	if s.engine.journal == nil {
+		return
+	}
+	files := make(map[int]int, 1)
+	for _, b := range c.batch {
+		if b.file > 0 {
+			files[b.file]++
+		}
+	}
+	for file, n := range files {
+		s.engine.journal.committed(file, n)
 	}
 }
 

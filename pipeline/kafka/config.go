@@ -68,8 +68,12 @@ type EngineConfig struct {
 	Drain             time.Duration // how long all calls may finish at a stop; 30 s
 	FetchMaxBytes     int32         // of one fetch; 8 MiB
 	FetchMaxPartition int32         // of one partition in a fetch; 1 MiB
-	StaticMembership  bool          // on unless the group changes size all the time
-	MaxRequestBytes   int           // larger requests are answered payload_too_large
+	// Journal is a folder for outcomes that are not committed yet, of this instance
+	// alone: after a kill they are committed instead of being asked for again. Empty
+	// means none.
+	Journal          string
+	StaticMembership bool // on unless the group changes size all the time
+	MaxRequestBytes  int  // larger requests are answered payload_too_large
 
 	// Decode reads an Avro request. An error that wraps ErrNotNow means that it
 	// could not be read now.

@@ -66,13 +66,13 @@ func openIntents(dir string, sync bool, log *zap.Logger) (*intents, error) {
 
 // watch lets the intents see every request before the cluster handles it.
 func (n *intents) watch(c *kfake.Cluster) {
-	c.ControlKey(kmsg.TxnOffsetCommit.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order
+	c.ControlKey(kmsg.TxnOffsetCommit.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		if r, ok := req.(*kmsg.TxnOffsetCommitRequest); ok {
 			n.takesOffsets(r.ProducerID, r.Group)
 		}
 		return nil, nil, false
 	})
-	c.ControlKey(kmsg.EndTxn.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order
+	c.ControlKey(kmsg.EndTxn.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		if r, ok := req.(*kmsg.EndTxnRequest); ok {
 			if err := n.ends(r); err != nil {
 				n.log.Error("embedded kafka: a transaction was refused because its intent can't be written", zap.Error(err))
@@ -81,7 +81,7 @@ func (n *intents) watch(c *kfake.Cluster) {
 		}
 		return nil, nil, false
 	})
-	c.Control(func(req kmsg.Request) (kmsg.Response, error, bool) { //nolint:revive // kfake's order
+	c.Control(func(req kmsg.Request) (kmsg.Response, error, bool) {
 		if req.Key() != kmsg.EndTxn.Int16() {
 			n.void()
 		}

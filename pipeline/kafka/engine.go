@@ -35,6 +35,7 @@ type Engine struct {
 	laneBytes int64
 	slowest   atomic.Int64 // nanoseconds of the longest transaction since the governor looked
 	byName    map[string]int
+	journal   *journal      // or nil; set by Run
 	stopped   chan struct{} // closed when Receive has nothing more to give
 
 	mu       sync.Mutex
@@ -68,6 +69,15 @@ func NewEngine(cfg EngineConfig) (*Engine, error) {
 // decided by what the broker says is committed. Run returns nil after a clean
 // stop and leaves no goroutine behind.
 func (e *Engine) Run(ctx context.Context) error {
+	if e.cfg.Journal != "" {
+		j, err := openJournal(e.cfg.Journal, e.cfg.Log)
+		if err != nil {
+			e.cfg.Log.Warn("working without a journal of outcomes: a kill would repeat more calls", zap.Error(err))
+		} else {
+			defer j.close()
+		}
+		e.journal = j
+	}
 	var wg sync.WaitGroup
 	if !e.cfg.FixedConcurrency {
 		wg.Go(func() { e.govern(ctx) })

@@ -55,8 +55,7 @@ func (s *session) tryResolve(ctx context.Context, cuts []*cut) error {
 	for _, c := range cuts {
 		at, ok := committed[topicPartition{c.tracker.topic, c.tracker.partition}]
 		if ok && at.offset == c.offset && at.metadata == c.metadata {
-			c.tracker.commit(c)
-			s.resume(c.tracker)
+			s.durable(c)
 		} else {
 			c.tracker.giveBack(c)
 		}

@@ -421,9 +421,15 @@ func (s *session) accept(topic *kgo.FetchTopic, p *kgo.FetchPartition, now time.
 	}
 	var fresh []*item
 	for _, r := range p.Records {
-		if t.register(r.Offset, r.LeaderEpoch) {
-			fresh = append(fresh, s.newItem(t, r))
+		if !t.register(r.Offset, r.LeaderEpoch) {
+			continue
 		}
+		if outputs, ok := s.outcome(r); ok {
+			t.finish(&completion{offset: r.Offset, outputs: outputs})
+			s.markDirty()
+			continue
+		}
+		fresh = append(fresh, s.newItem(t, r))
 	}
 	pause := !t.paused && t.incomplete() >= s.engine.cfg.Window
 	t.paused = t.paused || pause
@@ -435,6 +441,15 @@ func (s *session) accept(topic *kgo.FetchTopic, p *kgo.FetchPartition, now time.
 	for _, it := range ready {
 		s.dispatch(it, now)
 	}
+}
+
+// outcome returns what an earlier life of this worker has found out about a record
+// and had no time to commit.
+func (s *session) outcome(r *kgo.Record) ([]pipeline.Record, bool) {
+	if s.engine.journal == nil {
+		return nil, false
+	}
+	return s.engine.journal.take(journalKey{r.Topic, r.Partition, r.Offset, r.Timestamp.UnixMilli()})
 }
 
 // newItem copies a record into the engine's keeping.
@@ -469,7 +484,11 @@ func (s *session) settle(it *item, outputs []pipeline.Record) {
 	t.mu.Lock()
 	t.running--
 	if t.life.Err() == nil {
-		t.finish(&completion{offset: it.offset, outputs: outputs})
+		c := &completion{offset: it.offset, outputs: outputs}
+		if j := s.engine.journal; j != nil {
+			c.file = j.add(keyOf(&it.rec), outputs)
+		}
+		t.finish(c)
 	}
 	t.wakeIdle()
 	next := t.unchain(it)

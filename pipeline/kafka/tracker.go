@@ -56,6 +56,7 @@ type tracker struct {
 type completion struct {
 	offset  int64
 	outputs []pipeline.Record
+	file    int // of the journal; 0: none
 }
 
 // newTracker starts from a committed offset, or from the first record that comes
