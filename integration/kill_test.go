@@ -17,32 +17,7 @@ import (
 // forgets what it finished above a slow request is shown where the offset map
 // lives: pipeline/kafka, TestFinishedRequestsAboveAStragglerSurviveACrash.
 
-func TestNothingIsLostOrDoubledWhenProcessesAreKilled(t *testing.T) {
-	r := newRig(t)
-	r.start("broker", "kafka,registry", nil)
-	repeatedLittle(t, r.survives(killRequests(t, 100_000), 200, nil))
-}
-
-func TestNothingIsLostOrDoubledOnApacheKafkaWithKills(t *testing.T) {
-	r := newRig(t)
-	cluster := kafkatest.Start(t, kafkatest.Options{})
-	kafka := r.Shared["kafka"].(Document)
-	kafka["brokers"] = cluster.Brokers()
-	r.start("registry", "registry", nil)
-	r.survives(killRequests(t, 40_000), 200, func() {
-		cluster.Kill()
-		cluster.Restart()
-	})
-}
-
-// The whole promise, with the bounds that it was given: the broker is killed too,
-// workers have their default size, and less than 2 % of the finished calls are
-// repeated. These fail today, for the reasons that docs/operations.md and
-// docs/performance.md tell; `make kill` runs them. When they pass they replace the
-// two above.
-
 func TestWholeKillPromiseOnTheEmbeddedBroker(t *testing.T) {
-	strict(t)
 	r := newRig(t)
 	broker := r.start("broker", "kafka,registry", nil)
 	repeatedLittle(t, r.survives(killRequests(t, 100_000), 2000, func() {
@@ -52,7 +27,6 @@ func TestWholeKillPromiseOnTheEmbeddedBroker(t *testing.T) {
 }
 
 func TestWholeKillPromiseOnApacheKafka(t *testing.T) {
-	strict(t)
 	r := newRig(t)
 	cluster := kafkatest.Start(t, kafkatest.Options{})
 	r.Shared["kafka"].(Document)["brokers"] = cluster.Brokers()
@@ -61,13 +35,6 @@ func TestWholeKillPromiseOnApacheKafka(t *testing.T) {
 		cluster.Kill()
 		cluster.Restart()
 	}))
-}
-
-func strict(t *testing.T) {
-	t.Helper()
-	if os.Getenv("SIRA_KILL_STRICT") == "" {
-		t.Skip("known to fail: run `make kill` to see where it stands")
-	}
 }
 
 func repeatedLittle(t *testing.T, share float64) {

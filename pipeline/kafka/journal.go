@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 
 	"github.com/sira-ai/sira/pipeline"
@@ -40,6 +41,7 @@ type journal struct {
 	size   int64
 	live   map[int]int // by file: outcomes not committed yet
 	found  map[journalKey][]pipeline.Record
+	timer  *time.Timer // calls forget
 
 	wake chan struct{}
 	stop chan struct{}
@@ -62,6 +64,10 @@ type journalKey struct {
 	partition int32
 	offset    int64
 	timestamp int64
+}
+
+func keyOfRecord(r *kgo.Record) journalKey {
+	return journalKey{r.Topic, r.Partition, r.Offset, r.Timestamp.UnixMilli()}
 }
 
 func keyOf(r *record) journalKey {
@@ -121,15 +127,16 @@ func (j *journal) load() error {
 		}
 		j.parse(b)
 	}
-	time.AfterFunc(journalKeep, j.forget)
+	j.timer = time.AfterFunc(journalKeep, j.forget)
 	return nil
 }
 
-// forget drops what was found and not asked for.
+// forget drops, every now and then, what was found and not asked for.
 func (j *journal) forget() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	clear(j.found)
+	j.timer.Reset(journalKeep)
 }
 
 // next begins a file. Those before it that hold nothing of use are removed.
@@ -172,6 +179,15 @@ func (j *journal) committed(file, n int) {
 	defer j.mu.Unlock()
 	if live, ok := j.live[file]; ok {
 		j.live[file] = live - n
+	}
+}
+
+// keep takes back outcomes that their tracker had no time to commit.
+func (j *journal) keep(pending []*completion) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, c := range pending {
+		j.found[c.key] = c.outputs
 	}
 }
 
@@ -231,6 +247,7 @@ func (j *journal) flush() {
 func (j *journal) close() {
 	close(j.stop)
 	<-j.done
+	j.timer.Stop()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	_ = j.file.Close()

@@ -194,7 +194,7 @@ func (s *session) fetched(_ context.Context, _ *kgo.Client, r *kmsg.OffsetFetchR
 			}
 			s.log.Warn("a partition came back that another member has worked on; calls in flight are made again",
 				zap.Int32("partition", partition), zap.Int("open", t.open), zap.Int("finished", t.ready))
-			t.end()
+			s.end(t)
 		}
 		t := newTracker(topic, partition, id, offset, done)
 		t.committedMap = text
@@ -269,7 +269,7 @@ func (s *session) forget(lost []*tracker, at time.Time) {
 		tp := topicPartition{t.topic, t.partition}
 		if s.limbo[tp] == t {
 			delete(s.limbo, tp)
-			t.end()
+			s.end(t)
 		}
 	}
 }
@@ -315,13 +315,13 @@ func (s *session) drop(parts map[string][]int32) {
 	defer s.mu.Unlock()
 	for tp, t := range s.trackers {
 		if parts == nil || contains(parts, tp) {
-			t.end()
+			s.end(t)
 			delete(s.trackers, tp)
 		}
 	}
 	if parts == nil {
 		for _, t := range s.limbo {
-			t.end()
+			s.end(t)
 		}
 		clear(s.limbo)
 	}
@@ -425,7 +425,7 @@ func (s *session) accept(topic *kgo.FetchTopic, p *kgo.FetchPartition, now time.
 			continue
 		}
 		if outputs, ok := s.outcome(r); ok {
-			t.finish(&completion{offset: r.Offset, outputs: outputs})
+			t.finish(&completion{offset: r.Offset, outputs: outputs, key: keyOfRecord(r)})
 			s.markDirty()
 			continue
 		}
@@ -449,7 +449,19 @@ func (s *session) outcome(r *kgo.Record) ([]pipeline.Record, bool) {
 	if s.engine.journal == nil {
 		return nil, false
 	}
-	return s.engine.journal.take(journalKey{r.Topic, r.Partition, r.Offset, r.Timestamp.UnixMilli()})
+	return s.engine.journal.take(keyOfRecord(r))
+}
+
+// end gives a tracker up. What it has finished and not committed is kept for the
+// partition's next tracker here, if there is one.
+func (s *session) end(t *tracker) {
+	t.end()
+	if s.engine.journal == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s.engine.journal.keep(t.pending)
 }
 
 // newItem copies a record into the engine's keeping.
@@ -484,9 +496,9 @@ func (s *session) settle(it *item, outputs []pipeline.Record) {
 	t.mu.Lock()
 	t.running--
 	if t.life.Err() == nil {
-		c := &completion{offset: it.offset, outputs: outputs}
+		c := &completion{offset: it.offset, outputs: outputs, key: keyOf(&it.rec)}
 		if j := s.engine.journal; j != nil {
-			c.file = j.add(keyOf(&it.rec), outputs)
+			c.file = j.add(c.key, outputs)
 		}
 		t.finish(c)
 	}

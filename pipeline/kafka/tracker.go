@@ -56,6 +56,7 @@ type tracker struct {
 type completion struct {
 	offset  int64
 	outputs []pipeline.Record
+	key     journalKey
 	file    int // of the journal; 0: none
 }
 
