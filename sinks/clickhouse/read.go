@@ -34,20 +34,6 @@ func (r *Recorder) read(ctx, poll context.Context) error {
 			r.cfg.Log.Warn("reading events", zap.String("topic", topic), zap.Int32("partition", n), zap.Error(err))
 		}
 	})
-	r.buffered += r.addAll(ctx, r.ours(fetches))
-	return fatal
-}
-
-// fetched is what came of one partition.
-type fetched struct {
-	p       *partition
-	records []*kgo.Record
-}
-
-// ours sorts what came by the partitions that are ours.
-func (r *Recorder) ours(fetches kgo.Fetches) []fetched {
-	var work []fetched
-	at := map[*partition]int{} // in work: two brokers may answer for a partition that moves
 	for _, f := range fetches {
 		for i := range f.Topics {
 			for _, fp := range f.Topics[i].Partitions {
@@ -60,100 +46,80 @@ func (r *Recorder) ours(fetches kgo.Fetches) []fetched {
 				if id := f.Topics[i].TopicID; p.topicID == ([16]byte{}) && id != p.topicID {
 					p.topicID = id
 				}
-				if i, ok := at[p]; ok {
-					work[i].records = slices.Concat(work[i].records, fp.Records)
-					continue
-				}
-				at[p] = len(work)
-				work = append(work, fetched{p, fp.Records})
-			}
-		}
-	}
-	return work
-}
-
-// addAll takes records in, the partitions side by side on all processors, and
-// returns how many became rows.
-func (r *Recorder) addAll(ctx context.Context, work []fetched) int {
-	var next, rows atomic.Int64
-	take := func() {
-		for i := next.Add(1) - 1; i < int64(len(work)); i = next.Add(1) - 1 {
-			for _, rec := range work[i].records {
-				if r.add(ctx, work[i].p, rec) {
-					rows.Add(1)
+				for i, d := range decodeAll(ctx, p.table, fp.Records) {
+					r.add(ctx, p, fp.Records[i], d)
 				}
 			}
 		}
 	}
-	var others sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(work)) - 1 {
-		others.Go(take)
-	}
-	take()
-	others.Wait()
-	return int(rows.Load())
+	return fatal
 }
 
-// add takes in one record and reports whether it became a row. A record that no
-// table can take goes to the dead-letter topic, and its offset counts as read. A
-// record that can be neither read nor buried before ctx ends holds its partition
-// up: it is read again after the next start.
-func (r *Recorder) add(ctx context.Context, p *partition, rec *kgo.Record) bool {
+// decoded is a record's row, or why it has none.
+type decoded struct {
+	values []any
+	err    error
+}
+
+// decodeChunk is how many records a goroutine decodes at a time.
+const decodeChunk = 500
+
+// decodeAll decodes records on all processors.
+func decodeAll(ctx context.Context, t *table, records []*kgo.Record) []decoded {
+	out := make([]decoded, len(records))
+	var workers sync.WaitGroup
+	var next atomic.Int64
+	work := func() {
+		for {
+			from := int(next.Add(decodeChunk)) - decodeChunk
+			if from >= len(records) {
+				return
+			}
+			for i := from; i < min(from+decodeChunk, len(records)); i++ {
+				out[i].values, out[i].err = t.read(ctx, records[i])
+			}
+		}
+	}
+	for range min(runtime.GOMAXPROCS(0), len(records)/decodeChunk) {
+		workers.Go(work)
+	}
+	work()
+	workers.Wait()
+	return out
+}
+
+// add takes in one record. A record that no table can take goes to the
+// dead-letter topic, and its offset counts as read. A record that can be neither
+// read nor buried before ctx ends holds its partition up: it is read again after
+// the next start.
+func (r *Recorder) add(ctx context.Context, p *partition, rec *kgo.Record, d decoded) {
 	if p.stuck || rec.Offset < p.next {
-		return false
+		return
 	}
-	b := p.blockFor(rec.Offset, r.cfg.MaxRows)
-	err := b.add(ctx, rec)
+	values, err := d.values, d.err
 	for wait := 100 * time.Millisecond; err != nil && !errors.Is(err, errUnreadable); wait = min(2*wait, 5*time.Second) {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
 			p.stuck = true
-			return false
+			return
 		}
-		err = b.add(ctx, rec)
+		values, err = p.table.read(ctx, rec)
 	}
 	if err != nil {
 		if p.stuck = !r.bury(ctx, rec); p.stuck {
-			return false
+			return
 		}
 	}
-	if len(p.blocks) == 0 && p.next <= p.committed {
+	if len(p.rows) == 0 && p.next <= p.committed {
 		p.since = time.Now()
 	}
 	p.next = rec.Offset + 1
-	p.keep(b)
-	return err == nil
-}
-
-// blockFor returns the block that the row of an offset goes to, the newest one or
-// one that is new and not kept yet. A batch that was announced before must be cut
-// where it was cut then, whatever it holds.
-func (p *partition) blockFor(offset int64, maxRows int) *block {
-	if len(p.blocks) > 0 {
-		b := p.blocks[len(p.blocks)-1]
-		full := b.n >= maxRows
-		if b.first <= p.cut {
-			full = offset > p.cut
-		}
-		if !b.sealed && !full {
-			return b
-		}
+	if err != nil {
+		return
 	}
-	return p.table.block()
-}
-
-// keep takes a block of blockFor in, if anything was added to it.
-func (p *partition) keep(b *block) {
-	switch n := len(p.blocks); {
-	case b.n == 0:
-		p.table.free(b)
-	case n == 0:
-		p.blocks = append(p.blocks, b)
-	case p.blocks[n-1] != b:
-		p.blocks[n-1].sealed = true
-		p.blocks = append(p.blocks, b)
-	}
+	p.rows = append(p.rows, row{rec.Offset, values})
+	r.buffered++
 }
 
 // bury puts an unreadable event on the dead-letter topic and reports whether it

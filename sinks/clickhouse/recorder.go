@@ -64,7 +64,6 @@ type Recorder struct {
 	mu    sync.Mutex
 	parts map[topicPartition]*partition
 
-	copiers  sync.Pool    // of *copier
 	inserted atomic.Int64 // rows, since the start
 	buffered int          // rows held
 	held     atomic.Int64 // the same, for the metric
@@ -87,13 +86,17 @@ type partition struct {
 	topicID   [16]byte
 	committed int64 // offset in the group
 	pending   *plan // announced, perhaps before a crash: to be done first, and as it was announced
-	cut       int64 // last offset of the batch that was announced before this process had the partition, or -1
-	blocks    []*block
+	rows      []row
 	next      int64     // offset after the last one read
-	since     time.Time // when the first record behind committed came
+	since     time.Time // when the oldest row came
 	stuck     bool      // a record could be neither read nor buried: nothing above it may be committed
 	head      *head
 	lost      bool // guarded by Recorder.own
+}
+
+type row struct {
+	offset int64
+	values []any
 }
 
 // NewRecorder returns a recorder that is not connected yet.
@@ -119,7 +122,14 @@ func NewRecorder(cfg RecorderConfig) *Recorder {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	r := &Recorder{cfg: cfg, parts: map[topicPartition]*partition{}, tables: newTables(cfg.Topics, cfg.Codecs)}
+	r := &Recorder{cfg: cfg, parts: map[topicPartition]*partition{}, tables: map[string]*table{
+		cfg.Topics.Costs: costsTable(cfg.Codecs), cfg.Topics.Attempts: attemptsTable(cfg.Codecs), cfg.Topics.Audit: auditTable(cfg.Codecs),
+		cfg.Topics.Metrics: metricsTable(cfg.Codecs), cfg.Topics.Dead: deadTable(),
+	}}
+	for _, t := range cfg.Topics.Results {
+		r.tables[t] = requestsTable(cfg.Codecs)
+	}
+	delete(r.tables, "")
 	r.rows = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sira_recorder_rows_total", Help: "Rows inserted."}, []string{"table"})
 	r.unread = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sira_recorder_unreadable_total", Help: "Events that no table could take; they are on the dead-letter topic."}, []string{"topic"})
 	r.waiting = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sira_recorder_rows_held", Help: "Rows read and not inserted."}, func() float64 { return float64(r.held.Load()) })
@@ -249,10 +259,10 @@ func (r *Recorder) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFe
 	defer r.mu.Unlock()
 	add := func(topic string, id [16]byte, n int32, offset int64, metadata *string) {
 		tp := topicPartition{topic, n}
-		p := &partition{topicPartition: tp, table: r.tables[topic], topicID: id, committed: offset, next: offset, cut: -1}
+		p := &partition{topicPartition: tp, table: r.tables[topic], topicID: id, committed: offset, next: offset}
 		if metadata != nil {
 			if pl, ok := parsePlan(*metadata, offset); ok {
-				p.pending, p.cut = &pl, pl.last
+				p.pending = &pl
 			}
 		}
 		r.parts[tp] = p
