@@ -74,9 +74,8 @@ func killRequests(t *testing.T, n int) int {
 	return n
 }
 
-// killLimit bounds the part with kills. A broker of Java takes seven to ten seconds
-// to come back, and the groups a while longer, of every twenty.
-const killLimit = 12 * time.Minute
+// killLimit bounds the part with kills.
+const killLimit = 5 * time.Minute
 
 // survives answers n requests while workers and recorder are killed at random,
 // and every fifth time the broker, if it may be, and then counts. It returns the
