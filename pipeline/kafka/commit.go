@@ -188,16 +188,14 @@ func (s *session) transact(ctx context.Context, cuts []*cut) error {
 	if err := s.producer.BeginTransaction(); err != nil {
 		return fmt.Errorf("beginning transaction: %w", err)
 	}
-	// Outputs and offsets go to different brokers: side by side they take one round
-	// trip where they would take two or three.
-	offsets := make(chan error, 1)
-	go func() { offsets <- s.offsetsInTransaction(ctx, cuts) }()
-	produced := s.produce(ctx, cuts)
-	if err := <-offsets; err != nil {
-		return s.abort(ctx, errors.Join(fmt.Errorf("committing offsets in transaction: %w", err), produced))
+	// One after the other: a coordinator that is told of two parts of a transaction at
+	// once refuses one of them (CONCURRENT_TRANSACTIONS), and a refused produce request
+	// waits for metadata before it is sent again.
+	if err := s.produce(ctx, cuts); err != nil {
+		return s.abort(ctx, fmt.Errorf("producing: %w", err))
 	}
-	if produced != nil {
-		return s.abort(ctx, fmt.Errorf("producing: %w", produced))
+	if err := s.offsetsInTransaction(ctx, cuts); err != nil {
+		return s.abort(ctx, fmt.Errorf("committing offsets in transaction: %w", err))
 	}
 	if err := s.producer.EndTransaction(ctx, kgo.TryCommit); err != nil {
 		// Abort heals the client, but whether the commit had happened stays open.

@@ -141,11 +141,21 @@ func (s *session) open(ctx context.Context) error {
 // again too soon would put that off for ever.
 const joinPatience = 30 * time.Second
 
+// producerPatience is how long a refused produce request waits at least before it
+// is sent again: as long as metadata may not be asked for once more. Brokers that
+// add their partitions to a transaction at the same moment refuse each other's
+// requests now and then, so it is short; the library's own 5 s would be the
+// length of that transaction.
+const producerPatience = 50 * time.Millisecond
+
 // newProducer returns a producer of the lane, with its transactional id where the
 // lane has transactions. It is not fenced yet.
 func (s *session) newProducer() (*kgo.Client, error) {
 	c := s.engine.cfg
-	opts := []kgo.Opt{kgo.ProducerLinger(0), kgo.ProducerBatchMaxBytes(1 << 20), kgo.MaxBufferedRecords(1 << 20), kgo.RecordDeliveryTimeout(2 * c.Transaction)}
+	opts := []kgo.Opt{
+		kgo.ProducerLinger(0), kgo.ProducerBatchMaxBytes(1 << 20), kgo.MaxBufferedRecords(1 << 20), kgo.RecordDeliveryTimeout(2 * c.Transaction),
+		kgo.MetadataMinAge(producerPatience),
+	}
 	if s.cfg.Guarantee == ExactlyOnce {
 		opts = append(opts, kgo.TransactionalID(c.Group+"."+s.cfg.Name+"."+c.Instance), kgo.TransactionTimeout(c.Transaction))
 	}
