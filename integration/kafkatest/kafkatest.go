@@ -122,8 +122,9 @@ func (c *Cluster) Kill(brokers ...int) {
 	c.halt(false, brokers)
 }
 
-// StopGraceful asks brokers to shut down as an operator would (SIGTERM, a controlled shutdown) and returns when they
-// are gone. The indices are those of [Cluster.Kill].
+// StopGraceful asks brokers to shut down as an operator would (SIGTERM, a controlled shutdown), one after the other,
+// and returns when they are gone. Of three brokers the last has no other controller to let it go and is killed. The
+// indices are those of [Cluster.Kill].
 func (c *Cluster) StopGraceful(brokers ...int) {
 	c.t.Helper()
 	c.halt(true, brokers)
@@ -186,35 +187,52 @@ func (c *Cluster) pick(brokers []int) []int {
 	return all
 }
 
-// halt stops those of the given brokers that run. All are signalled before any is waited for: a controlled shutdown
-// of the last broker would otherwise wait for controllers that are gone.
+// halt stops those of the given brokers that run, all at once, or one after the other if in order: a broker leaves in
+// order only while a majority of the controllers lets it go. One without a majority is killed, since Kafka would have
+// it wait for a controller for ever.
 func (c *Cluster) halt(orderly bool, brokers []int) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
-	defer cancel()
 	results := make(chan error, len(c.nodes))
 	var waiting int
+	var errs []error
 	for _, i := range c.pick(brokers) {
 		if !c.running[i] {
 			continue
 		}
+		quorate := c.quorate()
 		c.running[i] = false
 		waiting++
 		go func() {
-			err := c.nodes[i].stop(ctx, orderly)
+			ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+			defer cancel()
+			err := c.nodes[i].stop(ctx, orderly && quorate)
 			if err != nil {
 				err = fmt.Errorf("stopping broker %d: %w", i, err)
 			}
 			results <- err
 		}()
+		if orderly {
+			waiting--
+			errs = append(errs, <-results)
+		}
 	}
-	var errs []error
 	for range waiting {
 		errs = append(errs, <-results)
 	}
 	if err := errors.Join(errs...); err != nil {
 		c.t.Errorf("kafkatest: %v", err)
 	}
+}
+
+// quorate tells whether a majority of the controllers runs.
+func (c *Cluster) quorate() bool {
+	n := 0
+	for _, running := range c.running {
+		if running {
+			n++
+		}
+	}
+	return n > len(c.running)/2
 }
 
 // waitReady returns when each running broker answers and knows all the others.

@@ -150,6 +150,10 @@ func TestThreeBrokersOutliveOne(t *testing.T) {
 	started := time.Now()
 	cluster.StopGraceful()
 	t.Logf("three brokers shut down in %s", time.Since(started).Round(time.Millisecond))
+	restart(t, cluster)
+	if diff := cmp.Diff([]string{"with three", "with two"}, consume(t, cluster, topic, 2)); diff != "" {
+		t.Errorf("records after the shutdown (-want +got):\n%s", diff)
+	}
 }
 
 func restart(t *testing.T, cluster *kafkatest.Cluster, brokers ...int) {
