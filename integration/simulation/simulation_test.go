@@ -3,6 +3,7 @@ package simulation
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,6 +40,7 @@ func TestNothingIsLostDoubledOrStuckInAnyWorld(t *testing.T) {
 	for seed := first; seed < first+n; seed++ {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			began, dir := time.Now(), t.TempDir()
+			defer standstill(seed).Stop()
 			var virtual time.Duration
 			synctest.Test(t, func(t *testing.T) {
 				log := zap.NewNop()
@@ -69,6 +71,16 @@ func TestNothingIsLostDoubledOrStuckInAnyWorld(t *testing.T) {
 			return // the first seed is enough, and its story long
 		}
 	}
+}
+
+// standstill ends the program with the stacks of all goroutines if a world takes
+// minutes of real time for what takes a second: virtual time stands still while a
+// goroutine waits for a lock, and for ever if the lock's holder waits for time.
+func standstill(seed uint64) *time.Timer {
+	return time.AfterFunc(2*time.Minute, func() {
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("seed %d: virtual time stands still; run it again with: make simulate SEEDS=1 FIRST=%d", seed, seed))
+	})
 }
 
 // wrong says which promises were broken.
