@@ -109,6 +109,7 @@ func (a *App) HTTPAddr() string { return a.httpAddr }
 // what they have before the services that they need go away. It returns nil after
 // a clean stop.
 func (a *App) Run(ctx context.Context, ready func()) error {
+	defer ballast()()
 	g := &group{failed: make(chan error, 16)}
 	if err := os.MkdirAll(a.cfg.DataDir, 0o750); err != nil {
 		return fmt.Errorf("making data folder: %w", err)

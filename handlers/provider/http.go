@@ -6,7 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
+	"net/http/httptrace"
 	"sync/atomic"
 	"time"
 
@@ -29,17 +29,15 @@ type ProbeEncoder interface {
 	EncodeProbe(ctx context.Context) (*http.Request, error)
 }
 
-// OverHTTP returns the provider that sends what a encodes with client; nil means
-// http.DefaultClient. It is a [Prober] if a is a [ProbeEncoder], and a [Poller] if
+// OverHTTP returns the provider that sends what a encodes with client's transport;
+// nil means http.DefaultTransport. It is a [Prober] if a is a [ProbeEncoder], and a [Poller] if
 // a is a [JobAdapter]. Redirects are not followed: they would carry the credential
 // elsewhere.
 func OverHTTP(a Adapter, client *http.Client) Provider {
-	if client == nil {
-		client = http.DefaultClient
+	p := &overHTTP{adapter: a, transport: http.DefaultTransport, limit: MaxBodyBytes}
+	if client != nil && client.Transport != nil {
+		p.transport = client.Transport
 	}
-	own := *client
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	p := &overHTTP{adapter: a, client: &own, limit: MaxBodyBytes}
 	e, probes := a.(ProbeEncoder)
 	j, polls := a.(JobAdapter)
 	switch {
@@ -79,9 +77,9 @@ func NewTransport() *http.Transport {
 }
 
 type overHTTP struct {
-	adapter Adapter
-	client  *http.Client
-	limit   int64
+	adapter   Adapter
+	transport http.RoundTripper
+	limit     int64
 }
 
 // Infer implements [Provider].
@@ -178,10 +176,20 @@ func (p *probing) Probe(ctx context.Context) error {
 	return overdue(ctx, schemas.AsFailure(err))
 }
 
-// send returns the answer with a bounded body, or a *schemas.Failure.
+// send returns the answer with a bounded body, or a *schemas.Failure. It asks the
+// transport itself: a client would follow redirects, keep cookies and copy headers
+// for both.
 func (p *overHTTP) send(ctx context.Context, req *http.Request) (*http.Response, error) {
-	sent := watch(req)
-	res, err := p.client.Do(req)
+	if u := req.URL.User; u != nil && req.Header.Get("Authorization") == "" {
+		password, _ := u.Password()
+		req.SetBasicAuth(u.Username(), password)
+	}
+	// Whether anything was sent is asked of the trace and not of the body: a body of
+	// another type than the library's own is written apart from the headers, which
+	// costs a system call.
+	var sent atomic.Bool
+	trace := httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
+	res, err := p.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), &trace)))
 	if err != nil {
 		return nil, unsent(ctx, err, sent.Load())
 	}
@@ -189,39 +197,9 @@ func (p *overHTTP) send(ctx context.Context, req *http.Request) (*http.Response,
 	return res, nil
 }
 
-// watch returns a flag that is set once the transport takes the request's body,
-// which it does when it has a connection to write to.
-func watch(req *http.Request) *atomic.Bool {
-	sent := new(atomic.Bool)
-	if req.Body == nil || req.Body == http.NoBody {
-		return sent
-	}
-	req.Body = &watchedBody{req.Body, sent}
-	if open := req.GetBody; open != nil {
-		req.GetBody = func() (io.ReadCloser, error) {
-			body, err := open()
-			return &watchedBody{body, sent}, err
-		}
-	}
-	return sent
-}
-
-type watchedBody struct {
-	io.ReadCloser
-	sent *atomic.Bool
-}
-
-func (w *watchedBody) Read(p []byte) (int, error) {
-	w.sent.Store(true)
-	return w.ReadCloser.Read(p)
-}
-
 // unsent translates an error of the transport. Its text may hold an address but
 // no header, and so no credential.
 func unsent(ctx context.Context, err error, sent bool) *schemas.Failure {
-	if outer, ok := errors.AsType[*url.Error](err); ok {
-		err = outer.Err
-	}
 	f := schemas.Fail(schemas.Network, "the connection to the provider broke before it answered", err)
 	f.Phase = schemas.PhaseSent
 	if !sent {
