@@ -121,11 +121,19 @@ func slow(frame []byte) bool {
 	return false
 }
 
+// fetchTrip is how long every fetch takes to arrive. A broker may answer at once
+// and with nothing, as when what it has is not committed yet, and the client asks
+// again at once: without a way to go that loop would never let virtual time pass.
+const fetchTrip = time.Millisecond
+
 // Write implements net.Conn. The client writes a request at once.
 func (c *conn) Write(b []byte) (int, error) {
 	d, lost := c.link.delay()
-	if slow(b) {
+	switch {
+	case slow(b):
 		time.Sleep(d)
+	case len(b) >= 6 && kmsg.Key(binary.BigEndian.Uint16(b[4:])) == kmsg.Fetch:
+		time.Sleep(fetchTrip)
 	}
 	if lost {
 		c.mu.Lock()
