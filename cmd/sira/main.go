@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // windows of budgets and statements follow zones, and the image has no zone files
 )
 
 // version is set by the build.
