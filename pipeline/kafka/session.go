@@ -171,12 +171,14 @@ func (s *session) close() {
 
 // fetched makes the trackers, and is the only place that does: a tracker made at
 // the first record would not know what the last owner had finished.
-func (s *session) fetched(_ context.Context, _ *kgo.Client, r *kmsg.OffsetFetchResponse) error {
-	_, generation := s.consumer.GroupMetadata()
+func (s *session) fetched(_ context.Context, consumer *kgo.Client, r *kmsg.OffsetFetchResponse) error {
+	// Not s.consumer: a client joins its group before it is returned, so on a busy
+	// machine this may come first.
+	_, generation := consumer.GroupMetadata()
 	// The client remembers that a partition was paused, also when it is lost and
 	// comes back; a new tracker does not.
 	assigned := make(map[string][]int32)
-	defer func() { s.consumer.ResumeFetchPartitions(assigned) }()
+	defer func() { consumer.ResumeFetchPartitions(assigned) }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.generation = generation
