@@ -57,12 +57,15 @@ type World struct {
 	mu      sync.Mutex
 	order   map[string][]int // by key, the numbers in the order that their calls finished
 	history []string         // what the scheduler did, for people
+
+	places map[string][]string // of the records read last, by request id
 }
 
 // Outcome is what a reader of committed records finds.
 type Outcome struct {
 	Results, Costs map[string]int // by request id
 	Order          map[string][]int
+	Places         map[string][]string // of results that are there more than once: who wrote them where
 	History        []string
 	Took           time.Duration // of virtual time, until all was answered
 }
@@ -266,11 +269,14 @@ func (w *World) count(ctx context.Context) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	costs, err := w.read(ctx, admin, topicCosts)
-	if err != nil {
-		return nil, err
+	out := &Outcome{Results: results, Places: make(map[string][]string)}
+	for request, n := range results {
+		if n > 1 {
+			out.Places[request] = w.places[request]
+		}
 	}
-	return &Outcome{Results: results, Costs: costs}, nil
+	out.Costs, err = w.read(ctx, admin, topicCosts)
+	return out, err
 }
 
 // read counts the committed records of a topic by request id.
@@ -296,7 +302,7 @@ func (w *World) read(ctx context.Context, admin *kadm.Client, topic string) (map
 		return nil, err
 	}
 	defer cl.Close()
-	seen := make(map[string]int)
+	seen, places := make(map[string]int), make(map[string][]string)
 	limit, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for len(left) > 0 && limit.Err() == nil {
@@ -306,10 +312,13 @@ func (w *World) read(ctx context.Context, admin *kadm.Client, topic string) (map
 				delete(left, r.Partition)
 			}
 			if !r.Attrs.IsControl() {
-				seen[w.requestOf(ctx, topic, r)]++
+				request := w.requestOf(ctx, topic, r)
+				seen[request]++
+				places[request] = append(places[request], fmt.Sprintf("%s/%d offset %d of producer %d epoch %d", topic, r.Partition, r.Offset, r.ProducerID, r.ProducerEpoch))
 			}
 		})
 	}
+	w.places = places
 	return seen, limit.Err()
 }
 

@@ -88,7 +88,7 @@ func (o *Outcome) wrong(requests int) []string {
 	var out []string
 	for i := range requests {
 		if n := o.Results[id(i)]; n != 1 {
-			out = append(out, fmt.Sprintf("%s has %d results", id(i), n))
+			out = append(out, fmt.Sprintf("%s has %d results: %s", id(i), n, strings.Join(o.Places[id(i)], ", ")))
 		}
 		if n := o.Costs[id(i)]; n != 1 {
 			out = append(out, fmt.Sprintf("%s has %d costs", id(i), n))
