@@ -164,6 +164,11 @@ func (c Config) Options(log *zap.Logger, reg prometheus.Registerer) ([]kgo.Opt, 
 		kgo.SeedBrokers(c.Brokers...),
 		kgo.ClientID(id),
 		kgo.DialTimeout(dialTimeout),
+		// A broker remembers what a client fetches under a session's number. One that
+		// counts them from 1 after each start, as the embedded one does, may take the
+		// session of one client for that of another, and partitions are then not read
+		// any more.
+		kgo.DisableFetchSessions(),
 		kgo.WithLogger(kzap.New(log.With(zap.String("kafka_client", id)), kzap.Level(kgo.LogLevelWarn))),
 	}
 	if c.Dial != nil {

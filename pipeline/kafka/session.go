@@ -197,7 +197,13 @@ func (s *session) fetched(_ context.Context, consumer *kgo.Client, r *kmsg.Offse
 		if metadata != nil {
 			text = *metadata
 		}
-		if t := s.limbo[tp]; t != nil {
+		known := s.limbo[tp]
+		if known == nil {
+			// Offsets are asked for again when a session of the group ends before they
+			// were taken into use.
+			known = s.trackers[tp]
+		}
+		if t := known; t != nil {
 			delete(s.limbo, tp)
 			if s.cfg.Order != OrderKey && t.adopt(offset, text) {
 				s.trackers[tp] = t
