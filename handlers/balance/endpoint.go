@@ -62,7 +62,7 @@ type Endpoint struct {
 	breaker  *gobreaker.TwoStepCircuitBreaker[struct{}]
 	evidence *evidence
 	prior    atomic.Uint64 // evidence that somebody else has, bits of a float64
-	spare    atomic.Int64 // how much longer ordinary calls leave probing to Health, nanoseconds
+	spare    atomic.Int64  // how much longer ordinary calls leave probing to Health, nanoseconds
 }
 
 // callerBox lets callers of different types follow each other in an atomic.Value.

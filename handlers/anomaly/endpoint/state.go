@@ -153,7 +153,7 @@ func (s *State) Tick(t *Stats, a Around) Features {
 	for i, n := range [...]uint32{t.Faults, t.Overloaded, t.Limited, t.Truncated} {
 		s.shares[i].add(float64(n), float64(t.Calls), now, long, a.Healthy)
 	}
-	f[FirstTokenNow], f[FirstTokenLong] = s.pace[0].slower()
+	f[FirstTokenNow], f[FirstTokenLong] = s.first()
 	s.slower = f[FirstTokenNow]
 	f[FirstTokenNow], f[FirstTokenLong] = max(0, f[FirstTokenNow]-a.Slower), max(0, f[FirstTokenLong]-a.Slower)
 	f[FirstTokenRise] = max(0, f[FirstTokenNow]-f[FirstTokenLong])
@@ -169,6 +169,21 @@ func (s *State) Tick(t *Stats, a Around) Features {
 	return f
 }
 
+// first returns by how much the first token comes later. Where answers are not
+// streamed nobody sees it, and the whole answer stands for it, as far as it isn't
+// longer than usual.
+func (s *State) first() (now, long float64) {
+	if s.pace[0].known() || !s.pace[2].known() {
+		return s.pace[0].slower()
+	}
+	now, long = s.pace[2].slower()
+	longer := max(0, s.tokens[1].drift())
+	return max(0, now-longer), max(0, long-longer)
+}
+
+// known reports whether there is something to compare with.
+func (g *signal) known() bool { return g.presetKnown || g.usual.n >= learned }
+
 func (g *signal) add(sum, n, now, long float64, healthy bool) {
 	g.now.add(sum, n, now)
 	g.long.add(sum, n, long)
@@ -179,11 +194,11 @@ func (g *signal) add(sum, n, now, long float64, healthy bool) {
 
 // slower returns by how much a pace is slower than usual.
 func (g *signal) slower() (now, long float64) {
+	if !g.known() {
+		return 0, 0
+	}
 	usual := g.preset
 	if !g.presetKnown {
-		if g.usual.n < learned {
-			return 0, 0
-		}
 		usual = g.usual.sum / g.usual.n
 	}
 	return clamp(g.now.near(usual) - usual), clamp(g.long.near(usual) - usual)

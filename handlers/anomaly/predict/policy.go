@@ -114,13 +114,14 @@ func (c *PolicyConfig) Step(holds []Hold, probabilities []float64, models [][]in
 			wanting = append(wanting, i)
 			continue
 		}
-		h.rise(c.Rise)
+		if !h.Low {
+			h.Share = min(100, h.Share+c.Rise)
+		}
 	}
 	slices.SortStableFunc(wanting, func(a, b int) int { return cmp.Compare(probabilities[b], probabilities[a]) })
 	for _, i := range wanting {
 		if !room(holds, models, i) {
-			holds[i].rise(c.Rise)
-			continue
+			continue // what comes back comes back no further
 		}
 		holds[i] = Hold{Share: c.Trickle, Low: true}
 		shifts = append(shifts, Shift{Endpoint: i, To: c.Trickle, Probability: probabilities[i]})
@@ -145,13 +146,6 @@ func room(holds []Hold, models [][]int, i int) bool {
 		}
 	}
 	return true
-}
-
-// rise gives calls back to an endpoint that is not low.
-func (h *Hold) rise(percent int) {
-	if !h.Low {
-		h.Share = min(100, h.Share+percent)
-	}
 }
 
 // calm reports whether h has been calm for long enough, after another tick.
