@@ -70,9 +70,22 @@ func (a *App) startAnalyst(g *group) error {
 		n.client.Close()
 		return err
 	}
+	a.addCheck("analyst", n.ready)
 	g.run("states of endpoints for the analyst", n.past.run)
 	g.run("analyst", n.run)
 	return nil
+}
+
+var errBehind = errors.New("the states of endpoints are not read yet")
+
+// ready returns why fleets are not judged yet, or nil.
+func (n *analyst) ready() error {
+	select {
+	case <-n.past.caught:
+		return nil
+	default:
+		return errBehind
+	}
 }
 
 // hear keeps the state that somebody published last, for when this process becomes

@@ -199,6 +199,14 @@ func (p *predictor) follow(now time.Time) {
 	}
 	clear(p.seen)
 	advice, events := p.guide.Tick(now, seen)
+	p.advise(advice)
+	for i := range events {
+		p.health.write(&events[i])
+	}
+}
+
+// advise does what the advice says and shows it.
+func (p *predictor) advise(advice []fleet.Advice) {
 	views := make([]outlook, 0, len(advice))
 	own := false
 	for _, a := range advice {
@@ -215,9 +223,6 @@ func (p *predictor) follow(now time.Time) {
 		return strings.Compare(a.Provider+"\x00"+a.Endpoint, b.Provider+"\x00"+b.Endpoint)
 	})
 	p.latest.Store(&views)
-	for i := range events {
-		p.health.write(&events[i])
-	}
 	if own != p.alone {
 		p.alone = own
 		p.log.Debug("following endpoint states", zap.Bool("analyst_silent", own))
