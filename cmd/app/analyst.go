@@ -190,6 +190,11 @@ func (n *analyst) take(ctx context.Context, r *kgo.Record) {
 func (n *analyst) tick(now time.Time) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	for name, s := range n.news {
+		if now.Sub(s.Time) > statesRetention { // it left: the topic forgets it too
+			delete(n.news, name)
+		}
+	}
 	var errs []error
 	for _, owned := range n.fleets {
 		for _, f := range owned {

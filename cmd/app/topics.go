@@ -32,6 +32,9 @@ const (
 	TopicStates    = "state.endpoints"  // what follows from it, key: provider/endpoint
 )
 
+// statesRetention is how long the state of an endpoint that is gone is kept.
+const statesRetention = 24 * time.Hour
+
 // tiers returns the retry topics: sira.retry.30s, sira.retry.2m, ….
 func (c *Config) tiers() []sinkkafka.Tier {
 	out := make([]sinkkafka.Tier, 0, len(c.Kafka.Retry))
@@ -90,7 +93,7 @@ func (c *Config) Topics() []kafka.TopicSpec {
 	}
 	// What endpoints did an hour ago is of no use to anybody, and neither is yesterday's state.
 	seen, states := spec(c.Topic(TopicEndpoints), k.EventPartitions), spec(c.Topic(TopicStates), k.EventPartitions)
-	seen.Retention, states.Retention, states.Compact = time.Hour, 24*time.Hour, true
+	seen.Retention, states.Retention, states.Compact = time.Hour, statesRetention, true
 	return append(out, seen, states, spec(c.Topic(TopicDead), 1))
 }
 

@@ -86,7 +86,7 @@ func TestASuspicionOpensTheBreakerSoonerAndNeverAlone(t *testing.T) {
 		return n
 	}
 	plain, told, certain := calls(0), calls(0.6), calls(1)
-	if !(certain <= told && told < plain) {
+	if certain > told || told >= plain {
 		t.Errorf("it opens after %d calls, %d with a suspicion of 0.6 and %d with 1", plain, told, certain)
 	}
 	if n := calls(math.NaN()); n != plain {

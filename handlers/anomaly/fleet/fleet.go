@@ -234,12 +234,14 @@ func (f *Fleet) reasons(m *member) []string {
 }
 
 // States returns the state of every member that is worth publishing: it had calls,
-// or does not get all of them, or was not published for six ticks.
+// or does not get all of them, or its followers would soon take silence for an
+// owner that is gone.
 func (f *Fleet) States(now time.Time, owner string) ([]schemas.EndpointState, error) {
 	var out []schemas.EndpointState
+	most := int(f.config.Silence/f.config.Tick) - 2
 	for _, m := range f.members {
 		m.quiet++
-		if m.calls == 0 && m.hold.Share == 100 && m.quiet < 6 {
+		if m.calls == 0 && m.hold.Share == 100 && m.quiet < most {
 			continue
 		}
 		m.quiet = 0

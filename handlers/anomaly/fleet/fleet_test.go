@@ -287,6 +287,29 @@ func TestEndpointsThatLeaveAreForgotten(t *testing.T) {
 	}
 }
 
+// A follower takes 20 s of silence for an owner that is gone.
+func TestAnIdleEndpointIsSpokenOfOftenEnough(t *testing.T) {
+	t.Parallel()
+	w, g := newWorld(t), guide(t)
+	f := w.fleet()
+	for range 30 {
+		w.ticks++
+		f.Add(Name{"p", "a"}, "", endpoint.Stats{})
+		f.Tick(w.now(), nil)
+		states, err := f.States(w.now(), "analyst")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range states {
+			g.Hear(s, w.now())
+		}
+		all, _ := g.Tick(w.now(), []schemas.EndpointSums{{Provider: "p", Endpoint: "a"}})
+		if a := adviceOf(t, all, "a"); a.Own && w.ticks > 2 {
+			t.Fatalf("tick %d: %+v", w.ticks, a)
+		}
+	}
+}
+
 func TestSumsSurviveTheTripAndLiesDoNot(t *testing.T) {
 	t.Parallel()
 	var s endpoint.Stats

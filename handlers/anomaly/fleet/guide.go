@@ -82,6 +82,7 @@ func (g *Guide) Tick(now time.Time, seen []schemas.EndpointSums) ([]Advice, []sc
 		}
 		f.Add(n, s.Region, StatsOf(s))
 	}
+	g.forget(now)
 	var (
 		advice []Advice
 		events []schemas.HealthEvent
@@ -99,6 +100,17 @@ func (g *Guide) Tick(now time.Time, seen []schemas.EndpointSums) ([]Advice, []sc
 		}
 	}
 	return advice, events
+}
+
+// forget drops the news of endpoints that nobody speaks of any more.
+func (g *Guide) forget(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for n, h := range g.news {
+		if now.Sub(h.at) > history {
+			delete(g.news, n)
+		}
+	}
 }
 
 // history is how old news may be for a worker to begin with it.

@@ -28,15 +28,28 @@ type Watch struct {
 type cell struct {
 	mu    sync.Mutex
 	stats endpoint.Stats
+	gone  bool // nobody will take what is added
 }
 
 // Observe counts a finished call.
 func (w *Watch) Observe(n Name, c endpoint.Call) {
-	if at := w.cell(n); at != nil {
-		at.mu.Lock()
-		at.stats.Observe(c)
-		at.mu.Unlock()
+	for {
+		at := w.cell(n)
+		if at == nil || at.observe(c) {
+			return
+		}
 	}
+}
+
+// observe reports false where the cell was forgotten since it was found.
+func (a *cell) observe(c endpoint.Call) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.gone {
+		return false
+	}
+	a.stats.Observe(c)
+	return true
 }
 
 func (w *Watch) cell(n Name) *cell {
@@ -73,26 +86,28 @@ func (w *Watch) Take(keep map[Name]bool) map[Name]endpoint.Stats {
 		return nil
 	}
 	out := make(map[Name]endpoint.Stats)
-	var stay map[Name]*cell
+	stay := make(map[Name]*cell, len(*known))
 	for n, c := range *known {
-		c.mu.Lock()
-		s := c.stats
-		c.stats = endpoint.Stats{}
-		c.mu.Unlock()
-		switch {
-		case s.Calls > 0:
+		s, gone := c.take(keep[n])
+		if s.Calls > 0 {
 			out[n] = s
-		case !keep[n]:
-			if stay == nil {
-				stay = maps.Clone(*known)
-			}
-			delete(stay, n)
+		}
+		if !gone {
+			stay[n] = c
 		}
 	}
-	if stay != nil {
-		w.cells.Store(&stay)
-	}
+	// Whoever found a forgotten cell meanwhile looks again until now.
+	w.cells.Store(&stay)
 	return out
+}
+
+// take empties the cell, and ends it if it was empty and is not to be kept.
+func (a *cell) take(keep bool) (s endpoint.Stats, gone bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, a.stats = a.stats, endpoint.Stats{}
+	a.gone = s.Calls == 0 && !keep
+	return s, a.gone
 }
 
 // Stage returns the settle step that observes the calls of every job's round. It
