@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -194,6 +195,24 @@ func (in *incident) outlook() outlook {
 	return page.Outlook[i]
 }
 
+func (in *incident) metrics() string {
+	in.t.Helper()
+	req, err := http.NewRequestWithContext(in.t.Context(), http.MethodGet, "http://"+in.app.HTTPAddr()+"/metrics", nil)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	return string(text)
+}
+
 // analyst starts an owner of fleets as a process of its own would be, and returns
 // what stops it.
 func (in *incident) analyst(name string) (stop func()) {
@@ -243,6 +262,9 @@ func TestTrafficMovesAwayBeforeAnEndpointFails(t *testing.T) {
 	in.play(40, nil, func() bool { return in.outlook().Share == 5 })
 	in.fail()
 	during := in.count(in.play(15, nil, nil))
+	if line := `sira_endpoint_share_percent{endpoint="one",provider="m-primary"} 5`; !strings.Contains(in.metrics(), line) {
+		t.Errorf("the metrics lack %s", line)
+	}
 	t.Logf("while it fails: %s", during)
 	if during.asked > during.requests/10 || during.failed > during.requests/10 {
 		t.Errorf("while it fails: %s", during)

@@ -12,13 +12,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/zap"
 
 	"github.com/sira-ai/sira/handlers/anomaly/endpoint"
 	"github.com/sira-ai/sira/handlers/anomaly/fleet"
 	"github.com/sira-ai/sira/handlers/anomaly/predict"
-	"github.com/sira-ai/sira/handlers/balance"
 	"github.com/sira-ai/sira/handlers/invoke"
 	"github.com/sira-ai/sira/schemas"
 	"github.com/sira-ai/sira/schemas/avro"
@@ -114,6 +114,7 @@ func (a *App) startPredictor(g *group, pools map[string]*invoke.Pool, client *kg
 	if err != nil {
 		return nil, err
 	}
+	a.reg.MustRegister(newOutlooks(p))
 	g.run("states of endpoints", f.run)
 	g.run("prediction", p.run)
 	return p, nil
@@ -128,7 +129,8 @@ func (p *predictor) views() []outlook {
 }
 
 func (p *predictor) run(ctx context.Context) error {
-	report, tick := time.NewTicker(p.config.Publish), time.NewTicker(p.config.Tick)
+	// The first look is soon: an incident may be older than this process.
+	report, tick, first := time.NewTicker(p.config.Publish), time.NewTicker(p.config.Publish), true
 	defer report.Stop()
 	defer tick.Stop()
 	for {
@@ -138,6 +140,10 @@ func (p *predictor) run(ctx context.Context) error {
 		case now := <-tick.C:
 			p.report(ctx, now, true)
 			p.follow(now)
+			if first {
+				first = false
+				tick.Reset(p.config.Tick)
+			}
 		case <-ctx.Done():
 			return nil
 		}
@@ -240,45 +246,27 @@ func (p *predictor) apply(a fleet.Advice) {
 	}
 }
 
-// healthWriter writes health events. An event that can't be written is logged: calls
-// do not wait for it.
-type healthWriter struct {
-	client   *kgo.Client
-	codec    *avro.Codec[schemas.HealthEvent]
-	topic    string
-	source   string
-	instance string
-	log      *zap.Logger
+// outlooks tells Prometheus what is predicted.
+type outlooks struct {
+	predictor          *predictor
+	share, probability *prometheus.Desc
 }
 
-func (a *App) newHealthWriter(client *kgo.Client, source string) *healthWriter {
-	return &healthWriter{client, a.codecs.Health, a.cfg.Topic(TopicHealth), source, a.cfg.Instance, a.log}
+func newOutlooks(p *predictor) *outlooks {
+	labels := []string{"provider", "endpoint"}
+	return &outlooks{
+		p, prometheus.NewDesc("sira_endpoint_share_percent", "Percent of its calls that prediction gives an endpoint.", labels, nil),
+		prometheus.NewDesc("sira_endpoint_failure_probability", "Probability that an endpoint fails within five minutes.", labels, nil),
+	}
 }
 
-func (w *healthWriter) write(e *schemas.HealthEvent) {
-	e.Source, e.Instance = w.source, w.instance
-	if w.source == schemas.SourceWorker { // its numbers are its own
-		e.ID = w.instance + "/" + e.ID + "@" + e.Time.UTC().Format(time.RFC3339Nano)
-	}
-	failed := func(err error) {
-		w.log.Warn("writing health event", zap.String("provider", e.Provider), zap.String("endpoint", e.Endpoint), zap.Error(err))
-	}
-	b, err := w.codec.Append(nil, e)
-	if err != nil {
-		failed(err)
-		return
-	}
-	// Not the caller's context: it may end before the event is written.
-	w.client.TryProduce(context.Background(), &kgo.Record{Topic: w.topic, Key: []byte(e.Provider + "/" + e.Endpoint), Value: b}, func(_ *kgo.Record, err error) {
-		if err != nil {
-			failed(err)
-		}
-	})
-}
+// Describe implements prometheus.Collector.
+func (o *outlooks) Describe(out chan<- *prometheus.Desc) { out <- o.share; out <- o.probability }
 
-func (w *healthWriter) breaker(c balance.Change) {
-	w.write(&schemas.HealthEvent{
-		ID: c.Provider + "/" + c.Endpoint, Time: c.At, Kind: schemas.HealthBreaker, Provider: c.Provider, Endpoint: c.Endpoint,
-		Applied: true, FromState: c.From, ToState: c.To,
-	})
+// Collect implements prometheus.Collector.
+func (o *outlooks) Collect(out chan<- prometheus.Metric) {
+	for _, v := range o.predictor.views() {
+		out <- prometheus.MustNewConstMetric(o.share, prometheus.GaugeValue, float64(v.Share), v.Provider, v.Endpoint)
+		out <- prometheus.MustNewConstMetric(o.probability, prometheus.GaugeValue, v.Probability, v.Provider, v.Endpoint)
+	}
 }
