@@ -260,6 +260,9 @@ func TestTrafficMovesAwayBeforeAnEndpointFails(t *testing.T) {
 		t.Errorf("before the shift: %s", c)
 	}
 	in.play(40, nil, func() bool { return in.outlook().Share == 5 })
+	if c := in.count(in.play(15, nil, nil)); c.asked > c.requests/10 {
+		t.Errorf("while it burns and no breaker is open yet: %s", c)
+	}
 	in.fail()
 	during := in.count(in.play(15, nil, nil))
 	if line := `sira_endpoint_share_percent{endpoint="one",provider="m-primary"} 5`; !strings.Contains(in.metrics(), line) {
