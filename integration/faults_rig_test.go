@@ -40,8 +40,8 @@ type gateway struct {
 }
 
 // newGateway starts a gateway with the models of rows. edit may change the
-// document.
-func newGateway(t *testing.T, rows []string, edit func(Document)) *gateway {
+// document; roles are played next to those of a worker.
+func newGateway(t *testing.T, rows []string, edit func(Document), roles ...app.Role) *gateway {
 	t.Helper()
 	sim, err := FreeAddr(t.Context())
 	if err != nil {
@@ -81,14 +81,14 @@ func newGateway(t *testing.T, rows []string, edit func(Document)) *gateway {
 		t.Fatal(err)
 	}
 	g := &gateway{t: t, results: map[string]schemas.Result{}, chunks: map[string][]schemas.Chunk{}, costs: map[string]schemas.CostEvent{}, news: make(chan struct{})}
-	g.start(cfg)
+	g.start(cfg, append([]app.Role{app.RoleKafka, app.RoleRegistry, app.RoleSimulator, app.RoleWorker}, roles...))
 	g.listen()
 	return g
 }
 
-func (g *gateway) start(cfg app.Config) {
+func (g *gateway) start(cfg app.Config, roles []app.Role) {
 	g.t.Helper()
-	g.app = app.New(cfg, []app.Role{app.RoleKafka, app.RoleRegistry, app.RoleSimulator, app.RoleWorker}, zap.NewNop())
+	g.app = app.New(cfg, roles, zap.NewNop())
 	ctx, stop := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)
 	go func() { ended <- g.app.Run(ctx, func() { close(ready) }) }()

@@ -29,6 +29,7 @@ const (
 	RoleWorker     Role = "worker"
 	RoleRecorder   Role = "recorder"
 	RoleNotifier   Role = "notifier"
+	RoleAnalyst    Role = "analyst"
 	RoleSimulator  Role = "simulator"
 	RoleKafka      Role = "kafka"
 	RoleRegistry   Role = "registry"
@@ -37,7 +38,7 @@ const (
 
 // AllRoles returns every role, in the order of starting.
 func AllRoles() []Role {
-	return []Role{RoleKafka, RoleRegistry, RoleClickHouse, RoleSimulator, RoleRecorder, RoleNotifier, RoleWorker}
+	return []Role{RoleKafka, RoleRegistry, RoleClickHouse, RoleSimulator, RoleRecorder, RoleNotifier, RoleAnalyst, RoleWorker}
 }
 
 // ParseRoles reads a comma-separated list.
@@ -71,6 +72,7 @@ type App struct {
 	registry registry
 	checks   []check         // of readiness
 	watching func() overview // of the worker; nil: there is none
+	health   *healthWriter   // of the worker; nil: there is none
 	mu       sync.Mutex
 
 	httpAddr string
@@ -162,7 +164,7 @@ func (a *App) start(ctx context.Context, g *group) error {
 			return err
 		}
 	}
-	if !a.has(RoleWorker) && !a.has(RoleRecorder) && !a.has(RoleNotifier) {
+	if !a.has(RoleWorker) && !a.has(RoleRecorder) && !a.has(RoleNotifier) && !a.has(RoleAnalyst) {
 		return nil
 	}
 	if err := a.prepare(ctx); err != nil {
@@ -175,6 +177,11 @@ func (a *App) start(ctx context.Context, g *group) error {
 	}
 	if a.has(RoleNotifier) {
 		if err := a.startNotifier(g); err != nil {
+			return err
+		}
+	}
+	if a.has(RoleAnalyst) {
+		if err := a.startAnalyst(g); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sira-ai/sira/handlers/anomaly/fleet"
 	"github.com/sira-ai/sira/handlers/balance"
 	"github.com/sira-ai/sira/handlers/balance/limit"
 	"github.com/sira-ai/sira/handlers/invoke"
@@ -34,6 +35,7 @@ type Config struct {
 	Providers  []ProviderConfig      `json:"providers,omitempty"`
 	Balance    balance.Config        `json:"balance,omitzero"`
 	Limits     limit.Config          `json:"limits,omitzero"`
+	Prediction fleet.Config          `json:"prediction,omitzero"`
 	Invoke     invoke.Config         `json:"invoke,omitzero"`
 	Models     []routing.ModelConfig `json:"models,omitempty"`
 	Routes     []routing.RouteConfig `json:"routes,omitempty"`
@@ -196,6 +198,7 @@ func Defaults() Config {
 		Worker:     WorkerConfig{Concurrency: 2000, Journal: true, Window: 1000, MaxBytes: 256 << 20, FlushInterval: 20 * time.Millisecond, RevokeDrain: 10 * time.Second, Drain: 30 * time.Second, SessionTimeout: 10 * time.Second},
 		Balance:    balance.Defaults(),
 		Limits:     limit.Defaults(),
+		Prediction: fleet.Defaults(),
 		Invoke:     invoke.Defaults(),
 		Simulator:  simulate.Config{Listen: "127.0.0.1:8089"},
 	}

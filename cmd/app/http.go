@@ -82,6 +82,7 @@ func (a *App) readyz(w http.ResponseWriter, _ *http.Request) {
 type overview struct {
 	Endpoints []balance.EndpointView `json:"endpoints"`
 	Waiting   []limit.Line           `json:"waiting"` // by limit; empty: nobody waits
+	Outlook   []outlook              `json:"outlook"` // what is predicted; empty: prediction.mode is off
 }
 
 // endpoints answers with the state of every endpoint, and 404 where there is no

@@ -444,6 +444,7 @@ func (d *document) validate(cfg *Config) {
 	check("kafka.lanes", engine.Validate())
 	check("balance", cfg.Balance.Validate())
 	check("limits", cfg.Limits.Validate())
+	check("prediction", cfg.Prediction.Validate())
 	check("invoke", cfg.Invoke.Validate())
 	check("simulator", cfg.Simulator.Validate())
 	rc := routing.Config{Models: cfg.Models, Routes: cfg.Routes}

@@ -184,6 +184,9 @@ func orDefault(s, otherwise string) string {
 
 func (a *App) breakerChanged(c balance.Change) {
 	a.log.Warn("circuit breaker", zap.Any("change", c))
+	if a.health != nil {
+		a.health.breaker(c)
+	}
 }
 
 // endpointViews returns what is known of every endpoint, in the order of providers.

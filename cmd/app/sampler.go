@@ -24,6 +24,9 @@ type sampler struct {
 	engine *kafka.Engine
 	pools  map[string]*invoke.Pool
 	limits *limit.Limiter
+
+	predictor *predictor
+
 	client *kgo.Client
 	codec  *avro.Codec[schemas.MetricEvent]
 	topic  string
@@ -58,7 +61,11 @@ func (s *sampler) sample(ctx context.Context, now time.Time) {
 				open = 1
 			}
 			s.emit(ctx, now, "endpoint_breaker_open", e.ID, open)
+			s.emit(ctx, now, "endpoint_share_percent", e.ID, float64(e.Share))
 		}
+	}
+	for _, o := range s.predictor.views() {
+		s.emit(ctx, now, "endpoint_failure_probability", o.Endpoint, o.Probability)
 	}
 	for _, l := range s.limits.Lines() {
 		subject := string(l.Scope) + " " + l.Name

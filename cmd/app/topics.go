@@ -26,7 +26,14 @@ const (
 	TopicAudit    = "events.audit"
 	TopicMetrics  = "events.metrics"
 	TopicDead     = "dead"
+
+	TopicHealth    = "events.health"
+	TopicEndpoints = "events.endpoints" // what workers saw, key: fleet
+	TopicStates    = "state.endpoints"  // what follows from it, key: provider/endpoint
 )
+
+// statesRetention is how long the state of an endpoint that is gone is kept.
+const statesRetention = 24 * time.Hour
 
 // tiers returns the retry topics: sira.retry.30s, sira.retry.2m, ….
 func (c *Config) tiers() []sinkkafka.Tier {
@@ -60,6 +67,7 @@ func (c *Config) recorded() clickhouse.RecorderTopics {
 	return clickhouse.RecorderTopics{
 		Results: append([]string{c.Topic(TopicResults)}, c.Kafka.ReplyTopics...), Costs: c.Topic(TopicCosts), Attempts: c.Topic(TopicAttempts),
 		Audit: c.Topic(TopicAudit), Metrics: c.Topic(TopicMetrics), Dead: c.Topic(TopicDead),
+		Health: c.Topic(TopicHealth),
 	}
 }
 
@@ -77,13 +85,16 @@ func (c *Config) Topics() []kafka.TopicSpec {
 	for _, t := range k.ReplyTopics {
 		out = append(out, spec(t, k.Partitions))
 	}
-	for _, t := range []string{TopicCosts, TopicAttempts, TopicAudit, TopicMetrics} {
+	for _, t := range []string{TopicCosts, TopicAttempts, TopicAudit, TopicMetrics, TopicHealth} {
 		out = append(out, spec(c.Topic(t), k.EventPartitions))
 	}
 	for _, t := range c.tiers() {
 		out = append(out, spec(t.Topic, k.EventPartitions))
 	}
-	return append(out, spec(c.Topic(TopicDead), 1))
+	// What endpoints did an hour ago is of no use to anybody, and neither is yesterday's state.
+	seen, states := spec(c.Topic(TopicEndpoints), k.EventPartitions), spec(c.Topic(TopicStates), k.EventPartitions)
+	seen.Retention, states.Retention, states.Compact = time.Hour, statesRetention, true
+	return append(out, seen, states, spec(c.Topic(TopicDead), 1))
 }
 
 // subjects says which topics carry which kind of value.
@@ -91,6 +102,7 @@ func (c *Config) subjects() avro.Topics {
 	t := avro.Topics{
 		Results: append([]string{c.Topic(TopicResults)}, c.Kafka.ReplyTopics...), Chunks: []string{c.Topic(TopicChunks)},
 		Costs: []string{c.Topic(TopicCosts)}, Attempts: []string{c.Topic(TopicAttempts)}, Audit: []string{c.Topic(TopicAudit)}, Metrics: []string{c.Topic(TopicMetrics)},
+		Health: []string{c.Topic(TopicHealth)}, EndpointStats: []string{c.Topic(TopicEndpoints)}, EndpointStates: []string{c.Topic(TopicStates)},
 	}
 	for _, l := range c.Kafka.Lanes {
 		t.Requests = append(t.Requests, c.RequestTopic(l.Name))

@@ -37,6 +37,12 @@ func (a *App) startWorker(g *group) error {
 	c := &a.cfg
 	w := &c.Worker
 	env := catalog.Env{Log: a.log, HTTP: &http.Client{Transport: provider.NewTransport()}}
+	chunks, err := a.client.NewClient(a.log, a.reg, kgo.ProducerLinger(0), kgo.MaxBufferedRecords(100_000))
+	if err != nil {
+		return err
+	}
+	g.onStop("chunk producer", func() error { chunks.Close(); return nil })
+	a.health = a.newHealthWriter(chunks, schemas.SourceWorker)
 	pools, err := a.pools(g, env)
 	if err != nil {
 		return err
@@ -58,11 +64,10 @@ func (a *App) startWorker(g *group) error {
 	if err != nil {
 		return err
 	}
-	chunks, err := a.client.NewClient(a.log, a.reg, kgo.ProducerLinger(0), kgo.MaxBufferedRecords(100_000))
+	predictor, err := a.startPredictor(g, pools, chunks)
 	if err != nil {
 		return err
 	}
-	g.onStop("chunk producer", func() error { chunks.Close(); return nil })
 	deliverer := a.deliverer()
 	published := &sinkkafka.Chunks{Client: chunks, Codec: a.codecs.Chunk, Topic: c.Topic(TopicChunks)}
 	chain := &pipeline.Chain{
@@ -74,6 +79,7 @@ func (a *App) startWorker(g *group) error {
 		},
 		Settle: []pipeline.Step{
 			{Name: "routing outcomes", Stage: router.Learn(measured)},
+			{Name: "prediction", Stage: predictor.watch.Stage()},
 			{Name: "cost", Stage: cost.New(cost.Config{Book: book, ConfigVersion: c.Version})},
 			{Name: "audit", Stage: audit.New(audit.Config{Worker: c.Instance, ConfigVersion: c.Version})},
 		},
@@ -85,7 +91,7 @@ func (a *App) startWorker(g *group) error {
 	a.addCheck("worker", engine.Ready)
 	runner := &pipeline.Runner{Source: engine, Chain: chain, Deliverer: deliverer, Concurrency: w.Concurrency, Drain: w.Drain, Log: a.log}
 	a.mu.Lock()
-	a.watching = func() overview { return overview{endpointViews(pools), limits.Lines()} }
+	a.watching = func() overview { return overview{endpointViews(pools), limits.Lines(), predictor.views()} }
 	a.mu.Unlock()
 	admin, err := a.client.NewClient(a.log, nil)
 	if err != nil {
@@ -97,7 +103,7 @@ func (a *App) startWorker(g *group) error {
 		return err
 	}
 	g.run("shares of limits", sharing.run)
-	s := &sampler{engine: engine, pools: pools, limits: limits.Limiter, client: chunks, codec: a.codecs.Metric, topic: c.Topic(TopicMetrics), worker: c.Instance, log: a.log}
+	s := &sampler{engine: engine, pools: pools, predictor: predictor, limits: limits.Limiter, client: chunks, codec: a.codecs.Metric, topic: c.Topic(TopicMetrics), worker: c.Instance, log: a.log}
 	g.run("metrics sampler", s.run)
 	g.run("worker", func(ctx context.Context) error {
 		done := make(chan error, 1)

@@ -12,7 +12,7 @@ import (
 func (c *cli) upCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "up", Short: "Run every role in one process, with embedded services", Args: cobra.NoArgs,
-		Long: `Runs workers, recorder, webhooks and, unless the configuration names real ones,
+		Long: `Runs workers, recorder, analyst, webhooks and, unless the configuration names real ones,
 an embedded Kafka broker, schema registry, ClickHouse engine and simulated
 providers. Everything listens on loopback and is kept in the data folder.
 Ctrl-C stops it in order: calls in flight finish first.`,
@@ -46,7 +46,7 @@ func (c *cli) runCommand() *cobra.Command {
 	var roles string
 	cmd := &cobra.Command{
 		Use: "run", Short: "Run some roles", Args: cobra.NoArgs,
-		Long:    fmt.Sprintf("Runs the named roles in this process. The roles are %v;\nthe last three are the embedded services.", app.AllRoles()),
+		Long:    fmt.Sprintf("Runs the named roles in this process. The roles are %v;\nkafka, registry and clickhouse are the embedded services.", app.AllRoles()),
 		Example: "  sira run --roles worker --config sira.yaml\n  sira run --roles worker,recorder",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := c.config()

@@ -2,6 +2,7 @@ package balance
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -43,7 +44,7 @@ func (e *Endpoint) newBreaker(c BreakerConfig, draws *Draws, onChange func(Chang
 		ReadyToTrip: func(n gobreaker.Counts) bool {
 			finished := n.TotalSuccesses + n.TotalFailures
 			return n.ConsecutiveFailures >= c.Consecutive ||
-				e.evidence.score > c.Evidence ||
+				e.evidence.score+math.Float64frombits(e.prior.Load()) > c.Evidence ||
 				c.Ratio > 0 && finished >= c.MinRequests && float64(n.TotalFailures) >= c.Ratio*float64(finished)
 		},
 		IsExcluded: func(err error) bool { return errors.Is(err, errNeutral) },

@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,7 +29,8 @@ type EndpointConfig struct {
 type Endpoint struct {
 	// What every call looks at comes first, to be in few lines of memory.
 	inFlight   atomic.Int64
-	live       atomic.Int64 // weight with share and remote; negative while it starts slowly
+	live       atomic.Int64 // weight with remote; negative while it starts slowly
+	share      atomic.Int64 // percent of its calls that it gets
 	ramp       ramp
 	openUntil  atomic.Int64 // unix nanoseconds
 	own        rest         // of this endpoint
@@ -52,7 +54,6 @@ type Endpoint struct {
 	caller   atomic.Value // of callerBox
 	weighing sync.Mutex
 	weight   atomic.Int64
-	share    atomic.Int64 // percent of weight
 	calls    atomic.Int64
 	failures atomic.Int64
 	measure  measure
@@ -60,7 +61,8 @@ type Endpoint struct {
 	counting sync.Mutex // held by one call at a time that tells a closed breaker its outcome
 	breaker  *gobreaker.TwoStepCircuitBreaker[struct{}]
 	evidence *evidence
-	spare    atomic.Int64 // how much longer ordinary calls leave probing to Health, nanoseconds
+	prior    atomic.Uint64 // evidence that somebody else has, bits of a float64
+	spare    atomic.Int64  // how much longer ordinary calls leave probing to Health, nanoseconds
 }
 
 // callerBox lets callers of different types follow each other in an atomic.Value.
@@ -86,8 +88,8 @@ func (e *Endpoint) Weight() int { return int(e.weight.Load()) }
 // region, and 2 elsewhere. It is 0 where the configuration names no locality.
 func (e *Endpoint) Distance() int { return e.near }
 
-// LiveWeight returns a hundred times Weight, lowered by [Endpoint.SetShare], by
-// distance, and while the endpoint starts slowly. It is never below 1.
+// LiveWeight returns a hundred times Weight, lowered by distance and while the
+// endpoint starts slowly. It is never below 1.
 func (e *Endpoint) LiveWeight() int64 {
 	if w := e.live.Load(); w > 0 {
 		return w
@@ -112,19 +114,38 @@ func (e *Endpoint) startSlowly(now time.Time) {
 	e.reweigh()
 }
 
-// FullWeight returns what LiveWeight is without SetShare and slow start.
+// FullWeight returns what LiveWeight is without slow start.
 func (e *Endpoint) FullWeight() int64 { return max(e.weight.Load()*e.remote, 1) }
 
 // Hash scatters endpoints evenly. It depends on the ID alone, so that all workers
 // agree on it.
 func (e *Endpoint) Hash() uint64 { return e.hash }
 
-// SetShare lowers the endpoint's weight to percent of what was configured, for
-// whoever predicts that it is about to fail. Values are held within 5 and 100,
+// SetShare sets what percent of the calls that e would get it is given, for
+// whoever predicts that it is about to fail. The others go to other endpoints, and
+// come back to e where no other can take them. Values are held within 1 and 100,
 // so that an endpoint keeps giving evidence of its health.
+//
+// It is not a matter of weights: a balancer that prefers idle or fast endpoints
+// would take no notice while there is little to do, or never ask e at all.
 func (e *Endpoint) SetShare(percent int) {
-	e.share.Store(int64(min(max(percent, 5), 100)))
-	e.reweigh()
+	e.share.Store(int64(min(max(percent, 1), 100)))
+}
+
+// Share returns what percent of its calls e is given.
+func (e *Endpoint) Share() int { return int(e.share.Load()) }
+
+// withheld draws whether a call goes elsewhere because of e's share.
+func (e *Endpoint) withheld(draws *Draws) bool {
+	share := e.share.Load()
+	return share < 100 && int64(draws.Next()%100) >= share
+}
+
+// Suspect tells e's breaker how likely somebody thinks e is to fail. The odds, over
+// those of an endpoint that is well, count as evidence, up to half of what opens
+// the breaker: a suspicion makes it open sooner and never by itself.
+func (e *Endpoint) Suspect(probability float64) {
+	e.prior.Store(math.Float64bits(e.evidence.odds(probability)))
 }
 
 // SetWeight changes the configured weight. Values are held within 1 and 1,000,000.
@@ -138,7 +159,7 @@ func (e *Endpoint) SetWeight(weight int) {
 func (e *Endpoint) reweigh() {
 	e.weighing.Lock()
 	defer e.weighing.Unlock()
-	w := max(e.weight.Load()*e.share.Load()*e.remote/100, 1)
+	w := max(e.weight.Load()*e.remote, 1)
 	if e.ramp.on() {
 		w = -w
 	}

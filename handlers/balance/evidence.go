@@ -13,6 +13,7 @@ import (
 type evidence struct {
 	failure, success float64 // what an outcome adds
 	memory           float64 // half-life in nanoseconds
+	healthy, most    float64 // of odds: those of an endpoint that is well, and the most they count
 
 	score float64
 	at    time.Time // of score
@@ -23,6 +24,8 @@ func newEvidence(c BreakerConfig) *evidence {
 		failure: math.Log(c.Failing / c.Healthy),
 		success: math.Log((1 - c.Failing) / (1 - c.Healthy)),
 		memory:  float64(c.Memory),
+		healthy: logit(c.Healthy),
+		most:    c.Evidence / 2,
 	}
 }
 
@@ -43,3 +46,13 @@ func (ev *evidence) add(failed bool, now time.Time) {
 }
 
 func (ev *evidence) reset() { ev.score = 0 }
+
+// odds returns what a probability of failing is worth as evidence.
+func (ev *evidence) odds(probability float64) float64 {
+	if !(probability > 0) {
+		return 0
+	}
+	return min(max(logit(min(probability, 0.999))-ev.healthy, 0), ev.most)
+}
+
+func logit(p float64) float64 { return math.Log(p / (1 - p)) }

@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/sony/gobreaker/v2"
 )
 
@@ -21,6 +23,7 @@ type Pool struct {
 	config   Config
 	balancer Balancer
 	onChange func(Change)
+	draws    *Draws // of withheld calls
 	members  atomic.Pointer[roster]
 	scratch  sync.Pool // of *[]*Endpoint
 
@@ -37,7 +40,7 @@ func NewPool(provider string, c Config, b Balancer, endpoints []EndpointConfig, 
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	p := &Pool{provider: provider, config: c, balancer: b, onChange: onChange}
+	p := &Pool{provider: provider, config: c, balancer: b, onChange: onChange, draws: NewDraws(c.Seed ^ xxhash.Sum64String(provider))}
 	p.scratch.New = func() any {
 		s := make([]*Endpoint, 0, len(endpoints))
 		return &s
@@ -60,6 +63,8 @@ type UnusableError struct {
 	// Until is when one may be usable again, as far as is known now. It is zero
 	// where waiting is of no use: the provider has no endpoint in the region.
 	Until time.Time
+	// Withheld says that there is an endpoint whose share kept this call away.
+	Withheld bool
 }
 
 // Error says which provider and, where it is known, until when.
@@ -81,9 +86,26 @@ func (p *Pool) Acquire(affinity uint64, region, model string, now time.Time) (*L
 // about an endpoint that would be called now, and returns the zero time for yes, or
 // when to ask again; the next endpoint is tried then. A nil admit admits all.
 func (p *Pool) AcquireIf(affinity uint64, region, model string, now time.Time, admit func(*Endpoint) time.Time) (*Lease, error) {
+	lease, err := p.AcquireFree(affinity, region, model, now, admit)
+	if unusable, ok := errors.AsType[*UnusableError](err); !ok || !unusable.Withheld {
+		return lease, err
+	}
+	return p.stable(affinity, region, model, now, nil, admit)
+}
+
+// AcquireFree is AcquireIf without endpoints whose share keeps this call away. Where
+// that is what is in the way the error says Withheld, and AcquireIf may find one:
+// for a caller who knows other pools to ask first.
+func (p *Pool) AcquireFree(affinity uint64, region, model string, now time.Time, admit func(*Endpoint) time.Time) (*Lease, error) {
+	return p.stable(affinity, region, model, now, p.draws, admit)
+}
+
+// stable acquires from the pool as it is. draws decide which calls are withheld; nil:
+// none is.
+func (p *Pool) stable(affinity uint64, region, model string, now time.Time, draws *Draws, admit func(*Endpoint) time.Time) (*Lease, error) {
 	for {
 		members := p.members.Load()
-		lease, err := p.acquire(members.in[region], affinity, region, model, now.UnixNano(), admit)
+		lease, err := p.acquire(members.in[region], affinity, region, model, now.UnixNano(), draws, admit)
 		// Endpoints that were replaced meanwhile are no reason to give up.
 		if err == nil || p.members.Load() == members {
 			return lease, err
@@ -91,8 +113,8 @@ func (p *Pool) AcquireIf(affinity uint64, region, model string, now time.Time, a
 	}
 }
 
-func (p *Pool) acquire(from []*Endpoint, affinity uint64, region, model string, nanos int64, admit func(*Endpoint) time.Time) (*Lease, error) {
-	soonest := int64(math.MaxInt64)
+func (p *Pool) acquire(from []*Endpoint, affinity uint64, region, model string, nanos int64, draws *Draws, admit func(*Endpoint) time.Time) (*Lease, error) {
+	withheld, soonest := false, int64(math.MaxInt64)
 	scratch, _ := p.scratch.Get().(*[]*Endpoint)
 	usable := (*scratch)[:0]
 	defer func() {
@@ -101,10 +123,13 @@ func (p *Pool) acquire(from []*Endpoint, affinity uint64, region, model string, 
 	}()
 	for _, e := range from {
 		at := max(e.usableAt(), p.denied.until(e.key, model, nanos))
-		if at <= nanos {
-			usable = append(usable, e)
-		} else {
+		switch {
+		case at > nanos:
 			soonest = min(soonest, at)
+		case draws != nil && e.withheld(draws):
+			withheld, soonest = true, min(soonest, nanos)
+		default:
+			usable = append(usable, e)
 		}
 	}
 	for len(usable) > 0 {
@@ -125,7 +150,7 @@ func (p *Pool) acquire(from []*Endpoint, affinity uint64, region, model string, 
 		i := slices.Index(usable, e)
 		usable = slices.Delete(usable, i, i+1)
 	}
-	err := &UnusableError{Provider: p.provider, Region: region}
+	err := &UnusableError{Provider: p.provider, Region: region, Withheld: withheld}
 	if soonest != math.MaxInt64 {
 		err.Until = time.Unix(0, soonest)
 	}
@@ -178,7 +203,7 @@ type EndpointView struct {
 	Key          string    `json:"key,omitempty"`
 	Priority     int       `json:"priority,omitempty"`
 	Weight       int       `json:"weight"`
-	Share        int       `json:"share"`           // percent of Weight in use
+	Share        int       `json:"share"`           // percent of its calls that it is given
 	Start        int       `json:"start,omitempty"` // percent of a slow start that is reached; 0: none under way
 	State        string    `json:"state"`           // Closed, Open or HalfOpen
 	OpenUntil    time.Time `json:"open_until,omitzero"`

@@ -97,20 +97,6 @@ func TestEndpointsAreAskedByWeight(t *testing.T) {
 			t.Error(diff)
 		}
 	})
-	t.Run("a lowered share is lowered, never to nothing", func(t *testing.T) {
-		t.Parallel()
-		p := newPool(t, "round_robin", nil, balance.EndpointConfig{ID: "a"}, balance.EndpointConfig{ID: "b"})
-		p.Endpoints()[0].SetShare(0)
-		got := map[string]int{}
-		for range 105 {
-			l := acquire(t, p, "", "m")
-			got[l.Endpoint.ID]++
-			l.Done(nil, 0)
-		}
-		if diff := cmp.Diff(map[string]int{"a": 5, "b": 100}, got); diff != "" {
-			t.Error(diff)
-		}
-	})
 }
 
 func TestConcurrentPicksKeepExactShares(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sira-ai/sira/handlers/balance"
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/schemas"
 )
@@ -106,10 +107,10 @@ func (r *round) rival(first *attempt, c *race) *attempt {
 	if c.winner.Load() != nil || r.calls >= r.config.MaxAttempts || !r.hedges.pay(r.input+r.output, now) {
 		return nil
 	}
-	t, _ := r.ticket(first.index, now, first.lease.Endpoint)
+	t, _, _ := r.ticket(first.index, now, first.lease.Endpoint, (*balance.Pool).AcquireFree)
 	for i := 0; t == nil && i < len(r.job.Targets); i++ {
 		if i != first.index && !r.states[i].done {
-			t, _ = r.ticket(i, now, nil)
+			t, _, _ = r.ticket(i, now, nil, (*balance.Pool).AcquireFree)
 		}
 	}
 	if t == nil {

@@ -123,17 +123,32 @@ func (r *round) acquire() (*ticket, time.Time) {
 		r.turn = nil
 		return t, time.Time{}
 	}
+	now := time.Now()
+	t, soonest, withheld := r.search(now, (*balance.Pool).AcquireFree)
+	if withheld { // a call that is kept from an endpoint is not kept from being made
+		t, soonest, _ = r.search(now, (*balance.Pool).AcquireIf)
+	}
+	return t, soonest
+}
+
+// acquiring is a way to get a lease from a pool.
+type acquiring func(p *balance.Pool, affinity uint64, region, model string, now time.Time, admit func(*balance.Endpoint) time.Time) (*balance.Lease, error)
+
+// search asks the pools of all targets in their order. It also reports whether
+// none has a lease, but one would have if it didn't withhold calls.
+func (r *round) search(now time.Time, acquire acquiring) (*ticket, time.Time, bool) {
 	r.blocked = nil
 	var soonest time.Time
-	now := time.Now()
+	spared := false
 	for i := range r.job.Targets {
 		if r.states[i].done {
 			continue
 		}
-		t, until := r.ticket(i, now, nil)
+		t, until, withheld := r.ticket(i, now, nil, acquire)
 		if t != nil {
-			return t, time.Time{}
+			return t, time.Time{}, false
 		}
+		spared = spared || withheld
 		if until.IsZero() {
 			r.states[i].done = true
 			r.keep(schemas.Fail(schemas.NotFound, "a target of this request has no endpoint in its region", nil))
@@ -141,30 +156,31 @@ func (r *round) acquire() (*ticket, time.Time) {
 			soonest = until
 		}
 	}
-	return nil, soonest
+	return nil, soonest, spared
 }
 
 // ticket tries to get the right to call an endpoint of target i other than not;
-// without one it says until when there is none, zero meaning for ever.
-func (r *round) ticket(i int, now time.Time, not *balance.Endpoint) (*ticket, time.Time) {
+// without one it says until when there is none, zero meaning for ever, and whether
+// that is because the call was withheld.
+func (r *round) ticket(i int, now time.Time, not *balance.Endpoint, acquire acquiring) (*ticket, time.Time, bool) {
 	t := &r.job.Targets[i]
 	pool := r.pools[t.Provider]
 	if pool == nil {
-		return nil, time.Time{}
+		return nil, time.Time{}, false
 	}
 	var grant *limit.Grant
 	admit := r.gate(i, now, &grant)
 	if not != nil {
 		admit = except(not, now, admit)
 	}
-	lease, err := pool.AcquireIf(r.affinity, t.Region, t.Model, now, admit)
+	lease, err := acquire(pool.Pool, r.affinity, t.Region, t.Model, now, admit)
 	if err == nil {
-		return &ticket{index: i, lease: lease, grant: grant}, time.Time{}
+		return &ticket{index: i, lease: lease, grant: grant}, time.Time{}, false
 	}
 	if unusable, ok := errors.AsType[*balance.UnusableError](err); ok {
-		return nil, unusable.Until
+		return nil, unusable.Until, unusable.Withheld
 	}
-	return nil, time.Time{}
+	return nil, time.Time{}, false
 }
 
 // await waits for the moment at which an endpoint may be usable again: in the queue

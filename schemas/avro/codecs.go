@@ -27,6 +27,12 @@ var (
 	auditSchema string
 	//go:embed metric.avsc
 	metricSchema string
+	//go:embed endpoint_stats.avsc
+	endpointStatsSchema string
+	//go:embed endpoint_state.avsc
+	endpointStateSchema string
+	//go:embed health.avsc
+	healthSchema string
 )
 
 // Codecs holds one codec for each kind of record.
@@ -38,13 +44,18 @@ type Codecs struct {
 	Attempt *Codec[schemas.AttemptEvent]
 	Audit   *Codec[schemas.AuditEvent]
 	Metric  *Codec[schemas.MetricEvent]
+	Health  *Codec[schemas.HealthEvent]
+
+	EndpointStats *Codec[schemas.EndpointStats]
+	EndpointState *Codec[schemas.EndpointState]
 
 	render *renderer
 }
 
 // Topics names the topics whose values are of each kind.
 type Topics struct {
-	Requests, Results, Chunks, Costs, Attempts, Audit, Metrics []string
+	Requests, Results, Chunks, Costs, Attempts, Audit, Metrics, Health []string
+	EndpointStats, EndpointStates                                      []string
 }
 
 // NewCodecs returns codecs that find the schemas of others' records in source.
@@ -57,7 +68,11 @@ func NewCodecs(source SchemaSource) *Codecs {
 		Attempt: newCodec[schemas.AttemptEvent](attemptSchema, source),
 		Audit:   newCodec[schemas.AuditEvent](auditSchema, source),
 		Metric:  newCodec[schemas.MetricEvent](metricSchema, source),
+		Health:  newCodec[schemas.HealthEvent](healthSchema, source),
 		render:  newRenderer(source),
+
+		EndpointStats: newCodec[schemas.EndpointStats](endpointStatsSchema, source),
+		EndpointState: newCodec[schemas.EndpointState](endpointStateSchema, source),
 	}
 }
 
@@ -76,6 +91,9 @@ func (c *Codecs) Register(ctx context.Context, r Registrar, topics Topics) error
 		{c.Attempt.Register, topics.Attempts},
 		{c.Audit.Register, topics.Audit},
 		{c.Metric.Register, topics.Metrics},
+		{c.Health.Register, topics.Health},
+		{c.EndpointStats.Register, topics.EndpointStats},
+		{c.EndpointState.Register, topics.EndpointStates},
 	} {
 		if err := each.register(ctx, r, each.topics...); err != nil {
 			return err

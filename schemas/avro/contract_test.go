@@ -25,6 +25,8 @@ func identity() map[string][]string {
 		"AttemptEvent": {"id", "request_id", "tenant", "attempt"}, "AuditEvent": {"id", "time", "tenant"},
 		"MetricEvent": {"time", "name", "worker", "value"}, "Message": {"role"}, "Part": {"kind"}, "Tool": {"name"},
 		"ToolResult": {"call_id"}, "Choice": {"message"}, "Failure": {"code"}, "Attempt": {"number"},
+		"HealthEvent":   {"id", "time", "kind", "provider", "endpoint"},
+		"EndpointStats": {"time", "fleet", "worker"}, "EndpointSums": {"provider", "endpoint"}, "EndpointState": {"provider", "endpoint", "time"},
 		"Money": {"amount", "currency"}, "CostLine": {"attempt"}, "ModelInfo": {"id"}, "File": {"id"}, "Job": {"id"},
 	}
 }

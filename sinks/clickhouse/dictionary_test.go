@@ -70,6 +70,15 @@ GROUP BY endpoint
 ORDER BY endpoint`,
 		[][]string{{"openai-eu", "100", "0.1", "53", "107"}},
 	},
+	{
+		"Why traffic was moved away from an endpoint, and when it came back, last day",
+		`SELECT event_time, provider, endpoint, source, from_share, to_share, round(probability, 2) AS probability, reasons
+FROM health
+WHERE kind = 'share' AND applied AND event_time > now() - INTERVAL 1 DAY
+ORDER BY event_time DESC
+LIMIT 1 BY event_id`,
+		[][]string{{"2099-01-01 00:00:00.000", "openai", "openai-eu", "analyst", "100", "5", "0.83", "[first_token_rise: 1.8 times the usual]"}},
+	},
 }
 
 // exampleRows is what the examples are asked about.
@@ -77,6 +86,7 @@ var exampleRows = []string{
 	`INSERT INTO requests (event_time, tenant, model, outcome, e2e_ms) SELECT now64(3), 'acme', 'fast', 'ok', number + 1 FROM numbers(100)`,
 	`INSERT INTO requests (event_time, tenant, model, outcome, e2e_ms) SELECT now64(3), 'acme', 'slow', 'ok', 9000`,
 	`INSERT INTO costs (event_time, tenant, state, amount, currency) VALUES (now64(3), 'acme', 'priced', 0.000000000001, 'USD'), (now64(3), 'acme', 'estimated', 0.000000000005, 'USD'), (now64(3), 'other', 'unpriced', 0, '')`,
+	`INSERT INTO health (event_time, event_id, kind, provider, endpoint, source, applied, from_share, to_share, probability, reasons) VALUES ('2099-01-01 00:00:00', 'openai/openai-eu#1', 'share', 'openai', 'openai-eu', 'analyst', true, 100, 5, 0.8312, ['first_token_rise: 1.8 times the usual'])`,
 	`INSERT INTO attempts (event_time, endpoint, provider, outcome, latency_ms) SELECT now64(3), 'openai-eu', 'openai', if(number % 10 = 0, 'timeout', 'ok'), number + 1 FROM numbers(100)`,
 }
 

@@ -147,6 +147,30 @@ func metricsTable(c *avro.Codecs) *table {
 	}
 }
 
+func healthTable(c *avro.Codecs) *table {
+	return &table{
+		name: "health",
+		columns: columns(`event_time event_id kind provider endpoint region source instance applied from_share to_share from_state to_state
+			probability bad reasons`),
+		read: func(ctx context.Context, r *kgo.Record) ([]any, error) {
+			var e schemas.HealthEvent
+			if err := decode(ctx, c.Health, r.Value, &e); err != nil {
+				return nil, err
+			}
+			reasons := e.Reasons
+			if reasons == nil {
+				reasons = []string{}
+			}
+			return []any{
+				e.Time, e.ID, e.Kind, e.Provider, e.Endpoint, e.Region, e.Source, e.Instance, e.Applied, percent(e.FromShare), percent(e.ToShare),
+				e.FromState, e.ToState, e.Probability, e.Bad, reasons,
+			}, nil
+		},
+	}
+}
+
+func percent(n int) uint8 { return uint8(min(max(n, 0), 100)) }
+
 func deadTable() *table {
 	return &table{
 		name:    "dead_letters",

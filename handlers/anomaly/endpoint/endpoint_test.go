@@ -139,6 +139,31 @@ func TestSilenceIsNoRecovery(t *testing.T) {
 	}
 }
 
+func TestWholeAnswersAreWatchedByTheirLatency(t *testing.T) {
+	t.Parallel()
+	var s State
+	tick := func(latency time.Duration, tokens int64) Features {
+		var t Stats
+		for range 10 {
+			t.Observe(Call{Latency: latency, Output: tokens})
+		}
+		return s.Tick(&t, Around{Healthy: s.Slower() == 0})
+	}
+	for range 60 {
+		tick(time.Second, 50)
+	}
+	var longer, slower Features
+	for range 6 {
+		longer = tick(3*time.Second, 150)
+	}
+	for range 6 {
+		slower = tick(9*time.Second, 150)
+	}
+	if longer[FirstTokenNow] > 0.1 || slower[FirstTokenNow] < 0.7 {
+		t.Errorf("longer answers count %.2f, slower ones %.2f", longer[FirstTokenNow], slower[FirstTokenNow])
+	}
+}
+
 func TestBaselineFromOutsideReplacesWhatWasSeen(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(6, 0))

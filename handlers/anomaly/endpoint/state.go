@@ -67,12 +67,21 @@ var nowFade, longFade, usualFade = fading(nowTime), fading(longTime), fading(usu
 type State struct {
 	pace   [3]signal // first token, gap, latency
 	shares [4]signal // faults, overloaded, limited, truncated
+	tokens [2]signal // input, output
 	bad    window
 	slower float64
 }
 
 // Bad returns what share of calls got no whole answer, now.
 func (s *State) Bad() float64 { return s.bad.near(0) }
+
+// Drift returns by how much requests and answers are longer now than usual, as
+// natural logarithms of the ratio; shorter is below 0. It does not make a failure
+// more likely, but explains what looks like one.
+func (s *State) Drift() (input, output float64) { return s.tokens[0].drift(), s.tokens[1].drift() }
+
+// Recent returns how many calls are remembered as being now.
+func (s *State) Recent() float64 { return s.bad.n }
 
 // Slower returns by how much the first token came later than usual at the last
 // tick, whatever the others: what Around wants of all endpoints.
@@ -137,11 +146,14 @@ func (s *State) Tick(t *Stats, a Around) Features {
 	for i, sum := range [...]Sum{t.FirstToken, t.Gap, t.Latency} {
 		s.pace[i].add(sum.Log, float64(sum.N), now, long, a.Healthy)
 	}
+	for i, sum := range [...]Sum{t.Input, t.Output} {
+		s.tokens[i].add(sum.Log, float64(sum.N), now, long, a.Healthy)
+	}
 	s.bad.add(float64(t.Bad()), float64(t.Calls), now)
 	for i, n := range [...]uint32{t.Faults, t.Overloaded, t.Limited, t.Truncated} {
 		s.shares[i].add(float64(n), float64(t.Calls), now, long, a.Healthy)
 	}
-	f[FirstTokenNow], f[FirstTokenLong] = s.pace[0].slower()
+	f[FirstTokenNow], f[FirstTokenLong] = s.first()
 	s.slower = f[FirstTokenNow]
 	f[FirstTokenNow], f[FirstTokenLong] = max(0, f[FirstTokenNow]-a.Slower), max(0, f[FirstTokenLong]-a.Slower)
 	f[FirstTokenRise] = max(0, f[FirstTokenNow]-f[FirstTokenLong])
@@ -157,6 +169,21 @@ func (s *State) Tick(t *Stats, a Around) Features {
 	return f
 }
 
+// first returns by how much the first token comes later. Where answers are not
+// streamed nobody sees it, and the whole answer stands for it, as far as it isn't
+// longer than usual.
+func (s *State) first() (now, long float64) {
+	if s.pace[0].known() || !s.pace[2].known() {
+		return s.pace[0].slower()
+	}
+	now, long = s.pace[2].slower()
+	longer := max(0, s.tokens[1].drift())
+	return max(0, now-longer), max(0, long-longer)
+}
+
+// known reports whether there is something to compare with.
+func (g *signal) known() bool { return g.presetKnown || g.usual.n >= learned }
+
 func (g *signal) add(sum, n, now, long float64, healthy bool) {
 	g.now.add(sum, n, now)
 	g.long.add(sum, n, long)
@@ -167,14 +194,23 @@ func (g *signal) add(sum, n, now, long float64, healthy bool) {
 
 // slower returns by how much a pace is slower than usual.
 func (g *signal) slower() (now, long float64) {
+	if !g.known() {
+		return 0, 0
+	}
 	usual := g.preset
 	if !g.presetKnown {
-		if g.usual.n < learned {
-			return 0, 0
-		}
 		usual = g.usual.sum / g.usual.n
 	}
 	return clamp(g.now.near(usual) - usual), clamp(g.long.near(usual) - usual)
+}
+
+// drift returns how far now is from the usual, in either direction.
+func (g *signal) drift() float64 {
+	if g.usual.n < learned {
+		return 0
+	}
+	usual := g.usual.sum / g.usual.n
+	return min(max(g.now.near(usual)-usual, -4), 4)
 }
 
 // more returns by how much a share is higher than usual. What is usual is never

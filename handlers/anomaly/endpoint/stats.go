@@ -33,6 +33,8 @@ type Call struct {
 	FirstToken time.Duration // to the first byte of the answer
 	Gap        time.Duration // longest time between two tokens
 	Latency    time.Duration // to the end of the answer
+	Input      int64         // tokens; 0 is not known
+	Output     int64
 	Outcome    Outcome
 }
 
@@ -47,19 +49,21 @@ type Stats struct {
 	FirstToken Sum    `json:"first_token,omitzero"`
 	Gap        Sum    `json:"gap,omitzero"`
 	Latency    Sum    `json:"latency,omitzero"`
+	Input      Sum    `json:"input,omitzero"`
+	Output     Sum    `json:"output,omitzero"`
 }
 
-// Sum is of the natural logarithms of durations in seconds: ratios are what
-// matters, and one straggler must not hide a hundred.
+// Sum is of the natural logarithms of durations in seconds, or of tokens: ratios
+// are what matters, and one straggler must not hide a hundred.
 type Sum struct {
 	N   uint32  `json:"n"`
 	Log float64 `json:"log"`
 }
 
-func (s *Sum) add(d time.Duration) {
-	if d > 0 {
+func (s *Sum) add(x float64) {
+	if x > 0 {
 		s.N++
-		s.Log += math.Log(d.Seconds())
+		s.Log += math.Log(x)
 	}
 }
 
@@ -68,8 +72,8 @@ func (s *Sum) merge(o Sum) {
 	s.Log += o.Log
 }
 
-// Observe counts a finished call. Durations of calls that failed say nothing of
-// pace and are left out.
+// Observe counts a finished call. Durations and tokens of calls that failed say
+// nothing of pace and size and are left out.
 func (s *Stats) Observe(c Call) {
 	s.Calls++
 	switch c.Outcome {
@@ -82,9 +86,11 @@ func (s *Stats) Observe(c Call) {
 	case Truncated:
 		s.Truncated++
 	case OK:
-		s.Latency.add(c.Latency)
-		s.FirstToken.add(c.FirstToken)
-		s.Gap.add(c.Gap)
+		s.Latency.add(c.Latency.Seconds())
+		s.FirstToken.add(c.FirstToken.Seconds())
+		s.Gap.add(c.Gap.Seconds())
+		s.Input.add(float64(c.Input))
+		s.Output.add(float64(c.Output))
 	}
 }
 
@@ -98,6 +104,8 @@ func (s *Stats) Add(o Stats) {
 	s.FirstToken.merge(o.FirstToken)
 	s.Gap.merge(o.Gap)
 	s.Latency.merge(o.Latency)
+	s.Input.merge(o.Input)
+	s.Output.merge(o.Output)
 }
 
 // Bad returns how many calls got no whole answer.

@@ -47,33 +47,16 @@ func (c *PolicyConfig) Validate() error {
 // them are back: what comes back is watched with less alarm than what is new.
 const again = 0.9
 
-// Policy turns the probabilities of a model's endpoints into their shares of
-// calls, in percent of what was configured. It drops at once and rises slowly;
-// it withholds calls from at most a third of the endpoints, so where there are
-// fewer than three it changes nothing; and it never takes the last trickle. Not
-// safe for concurrent use.
-type Policy struct {
-	config    PolicyConfig
-	endpoints []held
+// Hold is how much of its calls an endpoint gets. The zero value is not one; begin
+// with Whole.
+type Hold struct {
+	Share int           // percent of what was configured
+	Low   bool          // whether calls are withheld; else they are all there, or on their way back
+	Calm  time.Duration // how long a low one has been calm
 }
 
-type held struct {
-	share int // percent
-	low   bool
-	calm  time.Duration
-}
-
-// NewPolicy returns a policy for n endpoints of one model.
-func NewPolicy(c PolicyConfig, n int) (*Policy, error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	p := &Policy{config: c, endpoints: make([]held, n)}
-	for i := range p.endpoints {
-		p.endpoints[i].share = 100
-	}
-	return p, nil
-}
+// Whole is the hold of an endpoint that nothing is withheld from.
+func Whole() Hold { return Hold{Share: 100} }
 
 // Shift is a change of direction: calls are withheld, or begin to come back.
 type Shift struct {
@@ -82,46 +65,95 @@ type Shift struct {
 	Probability float64
 }
 
-// Share returns what percent of its configured weight an endpoint has.
-func (p *Policy) Share(i int) int { return p.endpoints[i].share }
+// Policy turns the probabilities of a model's endpoints into their shares of
+// calls, in percent of what was configured. It drops at once and rises slowly;
+// it withholds calls from at most a third of the endpoints, so where there are
+// fewer than three it changes nothing; and it never takes the last trickle. Not
+// safe for concurrent use.
+type Policy struct {
+	config PolicyConfig
+	holds  []Hold
+	all    [][]int
+}
 
-// Step takes the probabilities at a tick and returns what changed direction. An
-// endpoint whose calls are withheld keeps its place among the third, however
-// likely another one is to fail.
+// NewPolicy returns a policy for n endpoints of one model.
+func NewPolicy(c PolicyConfig, n int) (*Policy, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	p := &Policy{config: c, holds: make([]Hold, n), all: [][]int{make([]int, n)}}
+	for i := range p.holds {
+		p.holds[i], p.all[0][i] = Whole(), i
+	}
+	return p, nil
+}
+
+// Share returns what percent of its configured weight an endpoint has.
+func (p *Policy) Share(i int) int { return p.holds[i].Share }
+
+// Step takes the probabilities at a tick and returns what changed direction.
 func (p *Policy) Step(probabilities []float64) []Shift {
+	return p.config.Step(p.holds, probabilities, p.all, endpoint.Tick)
+}
+
+// Step changes the holds of endpoints by their probabilities, for the time of one
+// tick, and returns what changed direction. Each model is the endpoints that can
+// answer for it; an endpoint may be of several and is held back only if that
+// leaves two thirds of every one. An endpoint whose calls are withheld keeps its
+// place among the third, however likely another one is to fail.
+func (c *PolicyConfig) Step(holds []Hold, probabilities []float64, models [][]int, tick time.Duration) []Shift {
 	var shifts []Shift
-	room := len(p.endpoints) / 3
 	var wanting []int
-	for i := range p.endpoints {
-		e, probability := &p.endpoints[i], probabilities[i]
+	for i := range holds {
+		h, probability := &holds[i], probabilities[i]
 		switch {
-		case e.low && p.calm(e, probability):
-			e.low = false
+		case h.Low && c.calm(h, probability, tick):
+			h.Low = false
 			shifts = append(shifts, Shift{Endpoint: i, To: 100, Probability: probability})
-		case e.low:
-			room--
-		case probability >= p.config.Enter && (e.share == 100 || probability >= again):
+		case !h.Low && probability >= c.Enter && (h.Share == 100 || probability >= again):
 			wanting = append(wanting, i)
 			continue
 		}
-		if !e.low {
-			e.share = min(100, e.share+p.config.Rise)
+		if !h.Low {
+			h.Share = min(100, h.Share+c.Rise)
 		}
 	}
 	slices.SortStableFunc(wanting, func(a, b int) int { return cmp.Compare(probabilities[b], probabilities[a]) })
-	for _, i := range wanting[:max(0, min(room, len(wanting)))] {
-		p.endpoints[i] = held{share: p.config.Trickle, low: true}
-		shifts = append(shifts, Shift{Endpoint: i, To: p.config.Trickle, Probability: probabilities[i]})
+	for _, i := range wanting {
+		if !room(holds, models, i) {
+			continue // what comes back comes back no further
+		}
+		holds[i] = Hold{Share: c.Trickle, Low: true}
+		shifts = append(shifts, Shift{Endpoint: i, To: c.Trickle, Probability: probabilities[i]})
 	}
 	return shifts
 }
 
-// calm reports whether e has been calm for long enough.
-func (p *Policy) calm(e *held, probability float64) bool {
-	if probability >= p.config.Leave {
-		e.calm = 0
+// room reports whether i may be low beside those that are.
+func room(holds []Hold, models [][]int, i int) bool {
+	for _, model := range models {
+		if !slices.Contains(model, i) {
+			continue
+		}
+		low := 0
+		for _, other := range model {
+			if holds[other].Low {
+				low++
+			}
+		}
+		if low+1 > len(model)/3 {
+			return false
+		}
+	}
+	return true
+}
+
+// calm reports whether h has been calm for long enough, after another tick.
+func (c *PolicyConfig) calm(h *Hold, probability float64, tick time.Duration) bool {
+	if probability >= c.Leave {
+		h.Calm = 0
 		return false
 	}
-	e.calm += endpoint.Tick
-	return e.calm > p.config.Calm
+	h.Calm += tick
+	return h.Calm > c.Calm
 }

@@ -193,7 +193,7 @@ func TestNeverMoreThanAThirdAndNeverBelowATrickle(t *testing.T) {
 			p.Step(probabilities)
 			low := 0
 			for i := range n {
-				if p.endpoints[i].low {
+				if p.holds[i].Low {
 					low++
 				}
 				if p.Share(i) < 5 || p.Share(i) > 100 {
@@ -213,6 +213,21 @@ func TestLikeliestFailureIsAvoidedFirst(t *testing.T) {
 	p.Step([]float64{0.7, 0.9, 0.8})
 	if p.Share(0) != 100 || p.Share(1) != 5 || p.Share(2) != 100 {
 		t.Errorf("shares %d, %d, %d", p.Share(0), p.Share(1), p.Share(2))
+	}
+}
+
+// Endpoint 0 answers for two models, one of which has no other three.
+func TestAnEndpointOfSeveralModelsIsHeldBackOnlyIfEachCanSpareIt(t *testing.T) {
+	t.Parallel()
+	c := DefaultPolicy()
+	holds := make([]Hold, 6)
+	for i := range holds {
+		holds[i] = Whole()
+	}
+	models := [][]int{{0, 1, 2, 3, 4, 5}, {0, 1}}
+	shifts := c.Step(holds, []float64{0.99, 0, 0.8, 0.7, 0.9, 0}, models, endpoint.Tick)
+	if len(shifts) != 2 || !holds[4].Low || !holds[2].Low {
+		t.Errorf("shifts %v, holds %v, want 4 and 2 low", shifts, holds)
 	}
 }
 

@@ -160,8 +160,9 @@ func TestALoweredShareSpillsOver(t *testing.T) {
 	for _, e := range p.InRegion("eu") {
 		e.SetShare(25)
 	}
-	if got := shares(t, p, 20_000, region)["eu"]; math.Abs(got-0.35) > 0.015 {
-		t.Errorf("the near region got %.3f of the calls, want 0.35", got)
+	// One of the two is free for 6 in 16 calls and then takes 70 %, both are for 1 in 16.
+	if got := shares(t, p, 20_000, region)["eu"]; math.Abs(got-0.325) > 0.015 {
+		t.Errorf("the near region got %.3f of the calls, want 0.325", got)
 	}
 }
 
