@@ -25,7 +25,12 @@ const (
 	TopicAttempts = "events.attempts"
 	TopicAudit    = "events.audit"
 	TopicMetrics  = "events.metrics"
+	TopicBudgets  = "events.budgets"
 	TopicDead     = "dead"
+
+	TopicBudgetReserve = "budgets.reserve"
+	TopicBudgetSettle  = "budgets.settle"
+	TopicBudgetState   = "state.budgets"
 )
 
 // tiers returns the retry topics: sira.retry.30s, sira.retry.2m, ….
@@ -59,7 +64,7 @@ func (c *Config) outputs() sinkkafka.Topics {
 func (c *Config) recorded() clickhouse.RecorderTopics {
 	return clickhouse.RecorderTopics{
 		Results: append([]string{c.Topic(TopicResults)}, c.Kafka.ReplyTopics...), Costs: c.Topic(TopicCosts), Attempts: c.Topic(TopicAttempts),
-		Audit: c.Topic(TopicAudit), Metrics: c.Topic(TopicMetrics), Dead: c.Topic(TopicDead),
+		Audit: c.Topic(TopicAudit), Metrics: c.Topic(TopicMetrics), Budgets: c.Topic(TopicBudgets), Dead: c.Topic(TopicDead),
 	}
 }
 
@@ -77,9 +82,12 @@ func (c *Config) Topics() []kafka.TopicSpec {
 	for _, t := range k.ReplyTopics {
 		out = append(out, spec(t, k.Partitions))
 	}
-	for _, t := range []string{TopicCosts, TopicAttempts, TopicAudit, TopicMetrics} {
+	for _, t := range []string{TopicCosts, TopicAttempts, TopicAudit, TopicMetrics, TopicBudgets, TopicBudgetReserve, TopicBudgetSettle} {
 		out = append(out, spec(c.Topic(t), k.EventPartitions))
 	}
+	state := spec(c.Topic(TopicBudgetState), k.EventPartitions)
+	state.Compact, state.Retention = true, 0
+	out = append(out, state)
 	for _, t := range c.tiers() {
 		out = append(out, spec(t.Topic, k.EventPartitions))
 	}
@@ -91,6 +99,7 @@ func (c *Config) subjects() avro.Topics {
 	t := avro.Topics{
 		Results: append([]string{c.Topic(TopicResults)}, c.Kafka.ReplyTopics...), Chunks: []string{c.Topic(TopicChunks)},
 		Costs: []string{c.Topic(TopicCosts)}, Attempts: []string{c.Topic(TopicAttempts)}, Audit: []string{c.Topic(TopicAudit)}, Metrics: []string{c.Topic(TopicMetrics)},
+		Budgets: []string{c.Topic(TopicBudgets)},
 	}
 	for _, l := range c.Kafka.Lanes {
 		t.Requests = append(t.Requests, c.RequestTopic(l.Name))

@@ -48,7 +48,7 @@ func (m *memory) SchemaByID(_ context.Context, id int) (string, error) {
 func allTopics() Topics {
 	return Topics{
 		Requests: []string{"requests.standard", "requests.bulk"}, Results: []string{"results"}, Chunks: []string{"chunks"},
-		Costs: []string{"costs"}, Attempts: []string{"attempts"}, Audit: []string{"audit"}, Metrics: []string{"metrics"},
+		Costs: []string{"costs"}, Attempts: []string{"attempts"}, Audit: []string{"audit"}, Metrics: []string{"metrics"}, Budgets: []string{"budgets"},
 	}
 }
 
@@ -97,7 +97,7 @@ func kindOf[T any](name string, c *Codec[T]) kind {
 func kinds(c *Codecs) []kind {
 	return []kind{
 		kindOf("request", c.Request), kindOf("result", c.Result), kindOf("chunk", c.Chunk), kindOf("cost", c.Cost),
-		kindOf("attempt", c.Attempt), kindOf("audit", c.Audit), kindOf("metric", c.Metric),
+		kindOf("attempt", c.Attempt), kindOf("audit", c.Audit), kindOf("metric", c.Metric), kindOf("budget", c.Budget),
 	}
 }
 

@@ -27,6 +27,8 @@ var (
 	auditSchema string
 	//go:embed metric.avsc
 	metricSchema string
+	//go:embed budget.avsc
+	budgetSchema string
 )
 
 // Codecs holds one codec for each kind of record.
@@ -38,13 +40,14 @@ type Codecs struct {
 	Attempt *Codec[schemas.AttemptEvent]
 	Audit   *Codec[schemas.AuditEvent]
 	Metric  *Codec[schemas.MetricEvent]
+	Budget  *Codec[schemas.BudgetEvent]
 
 	render *renderer
 }
 
 // Topics names the topics whose values are of each kind.
 type Topics struct {
-	Requests, Results, Chunks, Costs, Attempts, Audit, Metrics []string
+	Requests, Results, Chunks, Costs, Attempts, Audit, Metrics, Budgets []string
 }
 
 // NewCodecs returns codecs that find the schemas of others' records in source.
@@ -57,6 +60,7 @@ func NewCodecs(source SchemaSource) *Codecs {
 		Attempt: newCodec[schemas.AttemptEvent](attemptSchema, source),
 		Audit:   newCodec[schemas.AuditEvent](auditSchema, source),
 		Metric:  newCodec[schemas.MetricEvent](metricSchema, source),
+		Budget:  newCodec[schemas.BudgetEvent](budgetSchema, source),
 		render:  newRenderer(source),
 	}
 }
@@ -76,6 +80,7 @@ func (c *Codecs) Register(ctx context.Context, r Registrar, topics Topics) error
 		{c.Attempt.Register, topics.Attempts},
 		{c.Audit.Register, topics.Audit},
 		{c.Metric.Register, topics.Metrics},
+		{c.Budget.Register, topics.Budgets},
 	} {
 		if err := each.register(ctx, r, each.topics...); err != nil {
 			return err

@@ -26,6 +26,7 @@ func identity() map[string][]string {
 		"MetricEvent": {"time", "name", "worker", "value"}, "Message": {"role"}, "Part": {"kind"}, "Tool": {"name"},
 		"ToolResult": {"call_id"}, "Choice": {"message"}, "Failure": {"code"}, "Attempt": {"number"},
 		"Money": {"amount", "currency"}, "CostLine": {"attempt"}, "ModelInfo": {"id"}, "File": {"id"}, "Job": {"id"},
+		"BudgetEvent": {"id", "time", "budget", "seq"},
 	}
 }
 

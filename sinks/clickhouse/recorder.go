@@ -45,7 +45,7 @@ type RecorderConfig struct {
 // RecorderTopics are the topics to keep.
 type RecorderTopics struct {
 	Results                               []string // and the reply topics
-	Costs, Attempts, Audit, Metrics, Dead string
+	Costs, Attempts, Audit, Metrics, Budgets, Dead string
 }
 
 // Recorder moves events from Kafka to ClickHouse, each exactly once, whatever is
@@ -124,7 +124,7 @@ func NewRecorder(cfg RecorderConfig) *Recorder {
 	}
 	r := &Recorder{cfg: cfg, parts: map[topicPartition]*partition{}, tables: map[string]*table{
 		cfg.Topics.Costs: costsTable(cfg.Codecs), cfg.Topics.Attempts: attemptsTable(cfg.Codecs), cfg.Topics.Audit: auditTable(cfg.Codecs),
-		cfg.Topics.Metrics: metricsTable(cfg.Codecs), cfg.Topics.Dead: deadTable(),
+		cfg.Topics.Metrics: metricsTable(cfg.Codecs), cfg.Topics.Budgets: budgetsTable(cfg.Codecs), cfg.Topics.Dead: deadTable(),
 	}}
 	for _, t := range cfg.Topics.Results {
 		r.tables[t] = requestsTable(cfg.Codecs)

@@ -147,6 +147,23 @@ func metricsTable(c *avro.Codecs) *table {
 	}
 }
 
+func budgetsTable(c *avro.Codecs) *table {
+	return &table{
+		name:    "budget_events",
+		columns: columns(`event_time budget seq tenant mode decision cost_id amount currency window_start window_limit spent reserved warning`),
+		read: func(ctx context.Context, r *kgo.Record) ([]any, error) {
+			var e schemas.BudgetEvent
+			if err := decode(ctx, c.Budget, r.Value, &e); err != nil {
+				return nil, err
+			}
+			return []any{
+				e.Time, e.Budget, count(e.Seq), e.Tenant, e.Mode, e.Decision, e.Request, e.Amount, e.Currency, e.Window, e.Limit, e.Spent, e.Reserved,
+				uint8(min(max(e.Warning, 0), 100)),
+			}, nil
+		},
+	}
+}
+
 func deadTable() *table {
 	return &table{
 		name:    "dead_letters",
