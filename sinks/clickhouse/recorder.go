@@ -44,7 +44,7 @@ type RecorderConfig struct {
 
 // RecorderTopics are the topics to keep.
 type RecorderTopics struct {
-	Results                               []string // and the reply topics
+	Results                                        []string // and the reply topics
 	Costs, Attempts, Audit, Metrics, Budgets, Dead string
 }
 

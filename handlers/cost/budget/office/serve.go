@@ -40,8 +40,13 @@ type serving struct {
 	clock     time.Time // time of the last step; steps do not go back
 }
 
-// serve owns a partition until ctx is done or anything goes wrong.
-func (o *Office) serve(ctx context.Context, partition int32, log *zap.Logger) error {
+// newServing returns an owner that has not taken over yet. The caller closes its
+// client.
+func (o *Office) newServing(partition int32, log *zap.Logger) (*serving, error) {
+	owner, err := budget.NewOwner(slices.Clone(o.cfg.Budgets))
+	if err != nil {
+		return nil, err
+	}
 	client, err := o.cfg.NewClient(
 		kgo.TransactionalID(o.transactionalID(partition)), kgo.TransactionTimeout(transactionTimeout), kgo.ProducerLinger(0),
 		kgo.RecordPartitioner(kgo.BasicConsistentPartitioner(func(string) func(*kgo.Record, int) int {
@@ -50,21 +55,25 @@ func (o *Office) serve(ctx context.Context, partition int32, log *zap.Logger) er
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxWait(250*time.Millisecond),
 	)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer client.Close()
-	owner, err := budget.NewOwner(slices.Clone(o.cfg.Budgets))
+	return &serving{Office: o, partition: partition, log: log, client: client, owner: owner}, nil
+}
+
+// serve owns a partition until ctx is done or anything goes wrong.
+func (o *Office) serve(ctx context.Context, partition int32, log *zap.Logger) error {
+	s, err := o.newServing(partition, log)
 	if err != nil {
 		return err
 	}
-	s := &serving{Office: o, partition: partition, log: log, client: client, owner: owner}
+	defer s.client.Close()
 	if err := s.takeOver(ctx); err != nil {
 		return fmt.Errorf("taking over budgets: %w", err)
 	}
 	mine := s.show(nil)
 	defer func() {
 		for id := range mine {
-			if c, ok := owner.Config(id); ok {
+			if c, ok := s.owner.Config(id); ok {
 				o.metrics.forget(&c)
 			}
 		}
