@@ -54,6 +54,9 @@ type CostLine struct {
 	InputTokens  int64           `json:"input_tokens" avro:"input_tokens"`
 	OutputTokens int64           `json:"output_tokens" avro:"output_tokens"`
 	UsageSource  UsageSource     `json:"usage_source,omitempty" avro:"usage_source"`
+	// Usage is all that was used, the JSON of a Usage without raw, so that the line
+	// can be priced again. Empty: the event's totals are all there was.
+	Usage string `json:"usage,omitempty" avro:"usage"`
 }
 
 // The kinds of CostLine.

@@ -331,7 +331,7 @@ func TestCodecsWorkWithARealRegistry(t *testing.T) {
 		}
 	}
 	subjects, err := client.Subjects(t.Context())
-	if err != nil || len(subjects) != 8 || subjects[0] != "attempts-value" {
+	if err != nil || len(subjects) != 9 || subjects[0] != "attempts-value" {
 		t.Errorf("subjects: %v, %v", subjects, err)
 	}
 	want := filled[schemas.Request](0)

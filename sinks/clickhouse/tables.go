@@ -114,7 +114,7 @@ func costsTable(c *avro.Codecs) *table {
 		name: "costs",
 		columns: columns(`event_time cost_id request_id tenant labels op model provider provider_model region outcome state amount currency
 			input_tokens cache_read cache_write output_tokens attempts
-			line_kind line_attempt line_provider line_model line_state line_amount line_price config_version`),
+			line_kind line_attempt line_provider line_model line_state line_amount line_price line_usage config_version`),
 		read: func(ctx context.Context, r *kgo.Record) ([]any, error) {
 			var e schemas.CostEvent
 			if err := decode(ctx, c.Cost, r.Value, &e); err != nil {

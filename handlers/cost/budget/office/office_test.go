@@ -171,6 +171,7 @@ func TestAnotherOfficeGoesOnFromTheState(t *testing.T) {
 	shut()
 	w.settle(cl, "a", "5.5") // while nobody is there
 	w.open(w.config("two"))
+	w.until("the desk knows what is spent", func() bool { s, ok := d.Known("b"); return ok && s.Spent.Equal(dec("5.5")) })
 	if got := w.ask(d, reserve("c", "5")); got != budget.Refused {
 		t.Errorf("c: %s, want refused", got)
 	}
@@ -181,7 +182,6 @@ func TestAnotherOfficeGoesOnFromTheState(t *testing.T) {
 	if !b.Spent.Equal(dec("5.5")) || !b.Reserved.Equal(dec("4.5")) || len(b.Open) != 1 || b.Open[0].Call != "d" {
 		t.Errorf("the state is %+v", b)
 	}
-	w.until("the desk knows what is spent", func() bool { s, ok := d.Known("b"); return ok && s.Spent.Equal(dec("5.5")) })
 }
 
 // A worker that died holds money. Nobody asks again for that call.
@@ -262,11 +262,13 @@ func TestSpendersNeverExceedTheLimitWhileOfficesComeAndGo(t *testing.T) {
 	t.Parallel()
 	const spenders, calls = 50, 40
 	w := newTown(t, hard("20"))
-	stop := w.commuters()
+	change := make(chan struct{})
+	stop := w.commuters(change)
 	cl := w.producer()
 	var (
 		mu      sync.Mutex
 		paid    decimal.Decimal
+		asked   atomic.Int64
 		refused atomic.Int64
 		work    sync.WaitGroup
 	)
@@ -275,6 +277,12 @@ func TestSpendersNeverExceedTheLimitWhileOfficesComeAndGo(t *testing.T) {
 		work.Go(func() {
 			rng := rand.New(rand.NewPCG(7, uint64(n)))
 			for i := range calls {
+				if asked.Add(1)%150 == 0 {
+					select {
+					case change <- struct{}{}:
+					default: // an office is just opening
+					}
+				}
 				id, most := fmt.Sprintf("r/%d/%d", n, i), decimal.New(rng.Int64N(40_000)+1, -6)
 				change, err := desks[n%len(desks)].Ask(w.patience(), reserve(id, most.String()))
 				if err != nil {
@@ -308,9 +316,9 @@ func TestSpendersNeverExceedTheLimitWhileOfficesComeAndGo(t *testing.T) {
 	t.Logf("%s of 20 spent, %d of %d refused, %d offices", paid, refused.Load(), spenders*calls, changed)
 }
 
-// commuters open and shut offices in turn. Each second one dies: its network is
-// gone at once, in the middle of whatever it does.
-func (w *town) commuters() (stop func() (changed int)) {
+// commuters open and shut offices in turn, each at a change. Each second one dies:
+// its network is gone at once, in the middle of whatever it does.
+func (w *town) commuters(change <-chan struct{}) (stop func() (changed int)) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan int, 1)
 	go func() {
@@ -328,7 +336,7 @@ func (w *town) commuters() (stop func() (changed int)) {
 			}
 			shut := w.open(cfg)
 			select {
-			case <-time.After(700 * time.Millisecond):
+			case <-change:
 			case <-ctx.Done():
 			}
 			if n%2 == 1 {
