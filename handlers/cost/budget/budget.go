@@ -98,7 +98,7 @@ func (c *Config) Validate() error {
 		c.Warn = []int{80, 95}
 	}
 	if c.First.IsZero() {
-		c.First = decimal.Min(defaultFirst, c.Limit.Shift(-2))
+		c.First = decimal.Min(defaultFirst, c.Limit.Shift(-2)).RoundUp(schemas.MoneyScale)
 	}
 	if c.Wait == 0 {
 		c.Wait = defaultWait
@@ -113,8 +113,8 @@ func (c *Config) Validate() error {
 	if !name.MatchString(c.ID) {
 		wrong("id: write letters, digits and any of _.:/-")
 	}
-	if !c.Limit.IsPositive() || c.Limit.Exponent() < -schemas.MoneyScale {
-		wrong("limit: write an amount above 0 with at most %d places, such as 500", schemas.MoneyScale)
+	if !c.Limit.IsPositive() || !c.Limit.LessThan(maxAmount) || c.Limit.Exponent() < -schemas.MoneyScale {
+		wrong("limit: write an amount above 0 and below 10^18 with at most %d places, such as 500", schemas.MoneyScale)
 	}
 	if len(c.Currency) != 3 {
 		wrong("currency: write three capital letters such as USD")

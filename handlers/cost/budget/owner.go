@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/shopspring/decimal"
+
+	"github.com/sira-ai/sira/schemas"
 )
 
 // Action is what a command asks for.
@@ -38,7 +40,8 @@ type Command struct {
 // ErrNoCommand means that bytes are no command.
 var ErrNoCommand = errors.New("no command to a budget")
 
-// ParseCommand reads a command. Its error is ErrNoCommand, with the reason.
+// ParseCommand reads a command. Its amount is rounded up to the places that money
+// has. Its error is ErrNoCommand, with the reason.
 func ParseCommand(b []byte) (Command, error) {
 	var c Command
 	if err := json.Unmarshal(b, &c); err != nil {
@@ -49,13 +52,18 @@ func ParseCommand(b []byte) (Command, error) {
 		return Command{}, fmt.Errorf("%w: action %q", ErrNoCommand, c.Action)
 	case !name.MatchString(c.Budget) || c.ID == "" || len(c.ID) > maxID || len(c.Ask) > maxID:
 		return Command{}, fmt.Errorf("%w: budget, id or ask", ErrNoCommand)
-	case c.Amount.IsNegative() || c.Amount.Exponent() < -maxPlaces || c.Amount.Exponent() > maxPlaces || c.Amount.NumDigits() > maxDigits:
+	case c.Amount.IsNegative() || c.Amount.Exponent() < -maxPlaces || c.Amount.Exponent() > maxPlaces || c.Amount.NumDigits() > maxDigits || !c.Amount.LessThan(maxAmount):
 		return Command{}, fmt.Errorf("%w: amount", ErrNoCommand)
 	case c.TTL < 0:
 		return Command{}, fmt.Errorf("%w: ttl", ErrNoCommand)
 	}
+	c.Amount = c.Amount.RoundUp(schemas.MoneyScale)
 	return c, nil
 }
+
+// maxAmount bounds a limit and an amount, so that no sum outgrows what events and
+// tables hold.
+var maxAmount = decimal.New(1, 18)
 
 // Bounds of what a command may hold: a topic's name, partition and offset; and an
 // amount that can be added to others in no time.
