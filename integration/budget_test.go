@@ -10,6 +10,7 @@ import (
 
 	"github.com/sira-ai/sira/cmd/app"
 	"github.com/sira-ai/sira/handlers/cost/budget/office"
+	"github.com/sira-ai/sira/integration/kafkatest"
 	"github.com/sira-ai/sira/schemas"
 )
 
@@ -18,16 +19,29 @@ const (
 	reservation = "0.0001" // more than a request can cost
 )
 
-// Fifty spenders, three workers, one hard budget, and whoever owns it is killed with
+func TestSpendersStayWithinTheirBudgetOnTheEmbeddedBroker(t *testing.T) {
+	r := newRig(t)
+	r.start("broker", "kafka,registry", nil)
+	r.spendersStay()
+}
+
+func TestSpendersStayWithinTheirBudgetOnApacheKafka(t *testing.T) {
+	r := newRig(t)
+	r.Shared["kafka"].(Document)["brokers"] = kafkatest.Start(t, kafkatest.Options{}).Brokers()
+	r.start("registry", "registry", nil)
+	r.spendersStay()
+}
+
+// spendersStay: fifty spenders, three workers, one hard budget, and whoever owns it is killed with
 // kill -9, twice, in the middle of it: the limit is exceeded by one reservation at
 // most, what the owner believes is what was spent, and nothing stays set aside for
 // those who died.
-func TestSpendersStayWithinTheirBudgetWhileItsOwnerIsKilled(t *testing.T) {
-	r := newRig(t)
+func (r *rig) spendersStay() {
+	t := r.t
+	t.Helper()
 	r.Shared["budgets"] = []Document{{
 		"id": "acme", "tenant": "acme", "limit": budgetLimit, "currency": "USD", "window": "month", "first_reservation": reservation,
 	}}
-	r.start("broker", "kafka,registry", nil)
 	r.ready()
 	r.start("clickhouse", "clickhouse", nil)
 	r.start("recorder", "recorder", nil)

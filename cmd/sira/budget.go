@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -94,7 +95,7 @@ func (c *cli) standings(ctx context.Context) ([]standing, error) {
 		return nil, err
 	}
 	if len(cfg.Budgets) == 0 {
-		return nil, usageError{fmt.Errorf("the configuration has no budgets; add some under budgets:, see docs/budgets.md")}
+		return nil, usageError{errors.New("the configuration has no budgets; add some under budgets:, see docs/budgets.md")}
 	}
 	accounts, err := readAccounts(ctx, cfg)
 	if err != nil {

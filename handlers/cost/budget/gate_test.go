@@ -266,8 +266,9 @@ func FuzzParseCommand(f *testing.F) {
 	})
 }
 
-// BenchmarkGateWithoutABudget is what budgets cost requests that have none:
-// go test -bench GateWithout -benchmem ./handlers/cost/budget
+// BenchmarkGateWithoutABudget is what budgets cost requests that have none.
+//
+//	go test -bench GateWithout -benchmem ./handlers/cost/budget
 func BenchmarkGateWithoutABudget(b *testing.B) {
 	budgets := make([]Config, 200)
 	for i := range budgets {

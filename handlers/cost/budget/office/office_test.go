@@ -453,8 +453,9 @@ func TestBytesThatAreNoCommandAreNoObstacle(t *testing.T) {
 	}
 }
 
-// BenchmarkAsk is what a question costs over a broker in memory, and how many are
-// answered when many ask at once: go test -bench Ask -cpu 1,8 ./handlers/cost/budget/office
+// BenchmarkAsk is what a question costs over a broker in memory when many ask at once.
+//
+//	go test -bench Ask ./handlers/cost/budget/office
 func BenchmarkAsk(b *testing.B) {
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(2, topics.Reserve, topics.Settle, topics.State, topics.Events))
 	if err != nil {
