@@ -49,7 +49,7 @@ func (r *rig) spendersStay() {
 	r.simulate(fast())
 	const n = 4000
 	r.spend(n, 50)
-	small := Document{"worker": Document{"concurrency": 17, "fixed_concurrency": true, "session_timeout": "3s"}}
+	small := Document{"worker": Document{"concurrency": 17, "fixed_concurrency": true, "session_timeout": "6s"}}
 	workers := map[string]*Process{}
 	for _, name := range []string{"w0", "w1", "w2"} {
 		workers[name] = r.start(name, "worker", small)
@@ -59,7 +59,7 @@ func (r *rig) spendersStay() {
 	for _, part := range []string{"0.25", "0.6"} {
 		mark := limit.Mul(decimal.RequireFromString(part))
 		var a office.Account
-		r.until("spending of "+mark.String(), time.Minute, func() bool { a = r.budget("acme"); return a.Spent.GreaterThanOrEqual(mark) })
+		r.until("spending of "+mark.String(), 3*time.Minute, func() bool { a = r.budget("acme"); return a.Spent.GreaterThanOrEqual(mark) })
 		owner := workers[a.Owner]
 		if owner == nil {
 			t.Fatalf("the budget is owned by %q", a.Owner)

@@ -191,7 +191,7 @@ func TestWhatADeadWorkerHeldComesBackByItself(t *testing.T) {
 	w.open(w.config("one"))
 	d := w.desk()
 	dead := reserve("a", "10")
-	dead.TTL = time.Second
+	dead.TTL = 4 * time.Second
 	if got := w.ask(d, dead); got != budget.Granted {
 		t.Fatalf("a: %s", got)
 	}
