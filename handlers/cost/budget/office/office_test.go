@@ -3,6 +3,7 @@ package office
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -489,6 +490,26 @@ func BenchmarkAsk(b *testing.B) {
 			if _, err := d.Ask(ctx, reserve(fmt.Sprint(n.Add(1)), "0.01")); err != nil {
 				b.Error(err)
 				return
+			}
+		}
+	})
+}
+
+// What is on the state topic may be anything, if its rights are wrong: it is read or
+// refused, and nothing of it is half taken.
+func FuzzTable(f *testing.F) {
+	f.Add([]byte("b"), []byte(`{"seq":3,"window":"2026-11-01T00:00:00Z","spent":"1.5","reserved":"0"}`))
+	f.Add([]byte("b a/0/1"), []byte(`{"decision":"granted","amount":"0.25","window":"2026-11-01T00:00:00Z","until":"2026-11-01T00:10:00Z"}`))
+	f.Add([]byte("@commands"), []byte(`{"reserve":7,"settle":9}`))
+	f.Fuzz(func(t *testing.T, key, value []byte) {
+		state := newTable()
+		err := state.take(key, value)
+		if err != nil && !errors.Is(err, errState) {
+			t.Errorf("got %v", err)
+		}
+		for id, s := range state.states {
+			if err != nil && (s.Seq > 0 || len(s.Open)+len(s.Done) > 0) {
+				t.Errorf("%q was taken in spite of %v", id, err)
 			}
 		}
 	})
