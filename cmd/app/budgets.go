@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -50,4 +51,21 @@ func (a *App) startBudgets(g *group) (*budget.Gate, error) {
 	g.run("owners of budgets", owners.Run)
 	g.run("desk of budgets", desk.Run)
 	return gate, nil
+}
+
+// budgets checks the limits on spending, and sets what they leave out.
+func (d *document) budgets(cfg *Config) {
+	seen := map[string]bool{}
+	for i := range cfg.Budgets {
+		b, at := &cfg.Budgets[i], fmt.Sprintf("budgets[%d]", i)
+		if err := b.Validate(); err != nil {
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				d.path(at, line)
+			}
+		}
+		if seen[b.ID] {
+			d.path(at+".id", fmt.Sprintf("there are two budgets %q; each needs its own id", b.ID))
+		}
+		seen[b.ID] = true
+	}
 }

@@ -457,23 +457,6 @@ func (d *document) validate(cfg *Config) {
 	}
 }
 
-// budgets checks the limits on spending, and sets what they leave out.
-func (d *document) budgets(cfg *Config) {
-	seen := map[string]bool{}
-	for i := range cfg.Budgets {
-		b, at := &cfg.Budgets[i], fmt.Sprintf("budgets[%d]", i)
-		if err := b.Validate(); err != nil {
-			for line := range strings.SplitSeq(err.Error(), "\n") {
-				d.path(at, line)
-			}
-		}
-		if seen[b.ID] {
-			d.path(at+".id", fmt.Sprintf("there are two budgets %q; each needs its own id", b.ID))
-		}
-		seen[b.ID] = true
-	}
-}
-
 // notNegative checks the numbers that mean an amount.
 func (d *document) notNegative(cfg *Config) {
 	w := &cfg.Worker
