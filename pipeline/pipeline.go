@@ -66,6 +66,12 @@ type Job struct {
 	Cost      *schemas.CostEvent  // written by cost
 	Audit     *schemas.AuditEvent // written by audit
 
+	// Reserved are the budgets that were asked to set money aside; written by budget.
+	Reserved []string
+	// Also is what is published with the result besides the events above, in the same
+	// transaction; written by settle steps.
+	Also []Record
+
 	// Pending is the vendor's long job that this request waits for; written by invoke
 	// and, in the next round, by the source.
 	Pending *Pending

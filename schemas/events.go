@@ -54,6 +54,9 @@ type CostLine struct {
 	InputTokens  int64           `json:"input_tokens" avro:"input_tokens"`
 	OutputTokens int64           `json:"output_tokens" avro:"output_tokens"`
 	UsageSource  UsageSource     `json:"usage_source,omitempty" avro:"usage_source"`
+	// Usage is all that was used, the JSON of a Usage without raw, so that the line
+	// can be priced again. Empty: the event's totals are all there was.
+	Usage string `json:"usage,omitempty" avro:"usage"`
 }
 
 // The kinds of CostLine.
@@ -109,3 +112,27 @@ type MetricEvent struct {
 func (e *MetricEvent) EventID() string {
 	return e.Worker + "/" + e.Name + "/" + e.Endpoint + "/" + e.Time.UTC().Format(time.RFC3339Nano)
 }
+
+// BudgetEvent is one decision of the owner of a budget.
+type BudgetEvent struct {
+	ID       string          `json:"id" avro:"id"`     // budget#seq
+	Time     time.Time       `json:"time" avro:"time"` // when it was decided
+	Budget   string          `json:"budget" avro:"budget"`
+	Seq      int64           `json:"seq" avro:"seq"` // of the budget, from 1, without gaps
+	Tenant   string          `json:"tenant,omitempty" avro:"tenant"`
+	Mode     string          `json:"mode" avro:"mode"`         // hard, soft or shadow
+	Decision string          `json:"decision" avro:"decision"` // granted, over, refused, settled or expired
+	Request  string          `json:"request" avro:"request"`   // the request record's origin: the id of its CostEvent
+	Amount   decimal.Decimal `json:"amount" avro:"amount"`     // set aside, given back, or what the request cost
+	Currency string          `json:"currency" avro:"currency"`
+	Window   time.Time       `json:"window" avro:"window"`     // start of the window that the amount counts in
+	Limit    decimal.Decimal `json:"limit" avro:"limit"`       // of the window
+	Spent    decimal.Decimal `json:"spent" avro:"spent"`       // settled in the budget's present window, after the decision
+	Reserved decimal.Decimal `json:"reserved" avro:"reserved"` // set aside, after the decision
+	// Warning is the highest percentage of the limit that spent and reserved money
+	// passed by this decision; 0: none that was not passed before in this window.
+	Warning int `json:"warning,omitempty" avro:"warning"`
+}
+
+// EventID returns the ID.
+func (e *BudgetEvent) EventID() string { return e.ID }

@@ -10,6 +10,7 @@ import (
 	"github.com/sira-ai/sira/handlers/anomaly/fleet"
 	"github.com/sira-ai/sira/handlers/balance"
 	"github.com/sira-ai/sira/handlers/balance/limit"
+	"github.com/sira-ai/sira/handlers/cost/budget"
 	"github.com/sira-ai/sira/handlers/invoke"
 	"github.com/sira-ai/sira/handlers/routing"
 	"github.com/sira-ai/sira/handlers/simulate"
@@ -40,6 +41,7 @@ type Config struct {
 	Models     []routing.ModelConfig `json:"models,omitempty"`
 	Routes     []routing.RouteConfig `json:"routes,omitempty"`
 	Prices     PricesConfig          `json:"prices,omitzero"`
+	Budgets    []budget.Config       `json:"budgets,omitempty"`
 	Webhooks   []webhook.Config      `json:"webhooks,omitempty"`
 	Simulator  simulate.Config       `json:"simulator,omitzero"`
 

@@ -452,6 +452,7 @@ func (d *document) validate(cfg *Config) {
 		d.path(f.Path, f.Message)
 	}
 	d.providers(cfg)
+	d.budgets(cfg)
 	for i, w := range cfg.Webhooks {
 		check(fmt.Sprintf("webhooks[%d]", i), cfg.webhook(w).Validate())
 	}

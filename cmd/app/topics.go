@@ -25,11 +25,15 @@ const (
 	TopicAttempts = "events.attempts"
 	TopicAudit    = "events.audit"
 	TopicMetrics  = "events.metrics"
+	TopicBudgets  = "events.budgets"
 	TopicDead     = "dead"
 
-	TopicHealth    = "events.health"
-	TopicEndpoints = "events.endpoints" // what workers saw, key: fleet
-	TopicStates    = "state.endpoints"  // what follows from it, key: provider/endpoint
+	TopicHealth        = "events.health"
+	TopicEndpoints     = "events.endpoints" // what workers saw, key: fleet
+	TopicStates        = "state.endpoints"  // what follows from it, key: provider/endpoint
+	TopicBudgetReserve = "budgets.reserve"
+	TopicBudgetSettle  = "budgets.settle"
+	TopicBudgetState   = "state.budgets"
 )
 
 // statesRetention is how long the state of an endpoint that is gone is kept.
@@ -66,7 +70,7 @@ func (c *Config) outputs() sinkkafka.Topics {
 func (c *Config) recorded() clickhouse.RecorderTopics {
 	return clickhouse.RecorderTopics{
 		Results: append([]string{c.Topic(TopicResults)}, c.Kafka.ReplyTopics...), Costs: c.Topic(TopicCosts), Attempts: c.Topic(TopicAttempts),
-		Audit: c.Topic(TopicAudit), Metrics: c.Topic(TopicMetrics), Dead: c.Topic(TopicDead),
+		Audit: c.Topic(TopicAudit), Metrics: c.Topic(TopicMetrics), Budgets: c.Topic(TopicBudgets), Dead: c.Topic(TopicDead),
 		Health: c.Topic(TopicHealth),
 	}
 }
@@ -85,9 +89,12 @@ func (c *Config) Topics() []kafka.TopicSpec {
 	for _, t := range k.ReplyTopics {
 		out = append(out, spec(t, k.Partitions))
 	}
-	for _, t := range []string{TopicCosts, TopicAttempts, TopicAudit, TopicMetrics, TopicHealth} {
+	for _, t := range []string{TopicCosts, TopicAttempts, TopicAudit, TopicMetrics, TopicHealth, TopicBudgets, TopicBudgetReserve, TopicBudgetSettle} {
 		out = append(out, spec(c.Topic(t), k.EventPartitions))
 	}
+	state := spec(c.Topic(TopicBudgetState), k.EventPartitions)
+	state.Compact, state.Retention = true, 0
+	out = append(out, state)
 	for _, t := range c.tiers() {
 		out = append(out, spec(t.Topic, k.EventPartitions))
 	}
@@ -103,6 +110,7 @@ func (c *Config) subjects() avro.Topics {
 		Results: append([]string{c.Topic(TopicResults)}, c.Kafka.ReplyTopics...), Chunks: []string{c.Topic(TopicChunks)},
 		Costs: []string{c.Topic(TopicCosts)}, Attempts: []string{c.Topic(TopicAttempts)}, Audit: []string{c.Topic(TopicAudit)}, Metrics: []string{c.Topic(TopicMetrics)},
 		Health: []string{c.Topic(TopicHealth)}, EndpointStats: []string{c.Topic(TopicEndpoints)}, EndpointStates: []string{c.Topic(TopicStates)},
+		Budgets: []string{c.Topic(TopicBudgets)},
 	}
 	for _, l := range c.Kafka.Lanes {
 		t.Requests = append(t.Requests, c.RequestTopic(l.Name))

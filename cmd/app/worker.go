@@ -69,21 +69,27 @@ func (a *App) startWorker(g *group) error {
 		return err
 	}
 	deliverer := a.deliverer()
-	published := &sinkkafka.Chunks{Client: chunks, Codec: a.codecs.Chunk, Topic: c.Topic(TopicChunks)}
-	chain := &pipeline.Chain{
-		Ask: []pipeline.Step{
-			{Name: "admit", Stage: pipeline.StageFunc(deliverer.Admit)},
-			{Name: "chunks", Stage: published},
-			{Name: "routing", Stage: router},
-			{Name: "invoke", Stage: asker},
-		},
-		Settle: []pipeline.Step{
-			{Name: "routing outcomes", Stage: router.Learn(measured)},
-			{Name: "prediction", Stage: predictor.watch.Stage()},
-			{Name: "cost", Stage: cost.New(cost.Config{Book: book, ConfigVersion: c.Version})},
-			{Name: "audit", Stage: audit.New(audit.Config{Worker: c.Instance, ConfigVersion: c.Version})},
-		},
+	settle := []pipeline.Step{
+		{Name: "routing outcomes", Stage: router.Learn(measured)},
+		{Name: "prediction", Stage: predictor.watch.Stage()},
+		{Name: "cost", Stage: cost.New(cost.Config{Book: book, ConfigVersion: c.Version})},
+		{Name: "audit", Stage: audit.New(audit.Config{Worker: c.Instance, ConfigVersion: c.Version})},
 	}
+	published := &sinkkafka.Chunks{Client: chunks, Codec: a.codecs.Chunk, Topic: c.Topic(TopicChunks)}
+	ask := []pipeline.Step{
+		{Name: "admit", Stage: pipeline.StageFunc(deliverer.Admit)},
+		{Name: "chunks", Stage: published},
+		{Name: "routing", Stage: router},
+	}
+	gate, err := a.startBudgets(g)
+	if err != nil {
+		return err
+	}
+	if gate != nil {
+		ask = append(ask, pipeline.Step{Name: "budgets", Stage: pipeline.StageFunc(gate.Reserve)})
+		settle = append(settle, pipeline.Step{Name: "budgets", Stage: pipeline.StageFunc(gate.Settle)})
+	}
+	chain := &pipeline.Chain{Ask: append(ask, pipeline.Step{Name: "invoke", Stage: asker}), Settle: settle}
 	engine, err := a.engine()
 	if err != nil {
 		return err

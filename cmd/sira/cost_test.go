@@ -151,6 +151,32 @@ func TestCorrectedPricesReconcileToTheLastDigit(t *testing.T) {
 	invoices(t, conn, must, week)
 }
 
+// A price that arrives settles what was unpriced with all that was used, and one
+// that is fixed changes a cost of several attempts and units by the exact
+// difference, without anybody's word for the totals and without the old book.
+func TestRecordedUsageIsPricedAgainExactly(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	conn, config := engine(t)
+	err := conn.Exec(t.Context(), `INSERT INTO costs (event_time, cost_id, tenant, model, provider, provider_model, state, amount, currency, attempts,
+line_kind, line_attempt, line_provider, line_model, line_state, line_amount, line_price, line_usage)
+VALUES ('2026-11-16 00:00:00', 'r/0/1', 'acme', 'draws', 'main', 'draws', 'unpriced', 0, '', 1, ['usage'], [1], ['main'], ['draws'], ['unpriced'], [0], [''],
+ ['{"input_tokens":0,"output_tokens":0,"source":"reported","units":{"images":"3"}}']),
+('2026-11-16 00:00:01', 'r/0/2', 'acme', 'draws', 'main', 'draws', 'estimated', 0.093000000007, 'USD', 2,
+ ['failed_attempt', 'usage'], [1, 2], ['main', 'main'], ['draws', 'draws'], ['estimated', 'priced'], [0.000000000007, 0.093], ['', ''],
+ ['{"input_tokens":0,"output_tokens":0,"source":"partial","units":{"images":"0.0000000001"}}', '{"input_tokens":0,"output_tokens":0,"source":"reported","units":{"images":"3.1"}}'])`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	book := write(t, "book.yaml", "prices:\n  - {provider: openai, model: draws, from: 2026-01-01, currency: USD, units: {images: 0.04}}\n")
+	args := []string{"cost", "replay", "--book", book, "--from", "2026-11-16", "--to", "2026-11-17", "--apply", "--json", "--config", config}
+	code, out, errs := sira(t, args...)
+	if got := change(t, out, "change"); code != exitOK || !got.Equal(decimal.RequireFromString("0.150999999997")) {
+		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	}
+}
+
 func invoices(t *testing.T, conn driver.Conn, must func(int, ...string) string, week []string) {
 	t.Helper()
 	var booked decimal.Decimal

@@ -16,7 +16,11 @@ import (
 // gateway runs an App and returns the path of a document that says where it is.
 func gateway(t *testing.T, more ...app.Role) string {
 	t.Helper()
-	cfg := app.Defaults()
+	return gatewayOf(t, app.Defaults(), more...)
+}
+
+func gatewayOf(t *testing.T, cfg app.Config, more ...app.Role) string {
+	t.Helper()
 	cfg.Instance, cfg.DataDir = "test", t.TempDir()
 	for _, addr := range []*string{&cfg.HTTP.Addr, &cfg.Kafka.Embedded.Addr, &cfg.Registry.Listen, &cfg.ClickHouse.Listen, &cfg.Simulator.Listen} {
 		*addr = "127.0.0.1:0"

@@ -5,6 +5,7 @@ package cost
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/shopspring/decimal"
 
@@ -57,8 +58,31 @@ func (s *Stage) Handle(_ context.Context, job *pipeline.Job) error {
 		}
 	}
 	total(e)
+	line := 0
+	for i := range job.Attempts {
+		if a := &job.Attempts[i]; billed(a) {
+			e.Lines[line].Usage = kept(e, &a.Usage)
+			line++
+		}
+	}
 	job.Cost = e
 	return nil
+}
+
+// kept returns the usage of a line as JSON, or nothing where the totals of the
+// event say it all.
+func kept(e *schemas.CostEvent, u *schemas.Usage) string {
+	simple := u.CacheWrite1h == 0 && u.ReasoningTokens == 0 && u.Tier == "" && len(u.Details) == 0 && len(u.Units) == 0
+	if len(e.Lines) == 1 && e.State != schemas.CostUnpriced && simple {
+		return ""
+	}
+	all := *u
+	all.Raw = nil
+	b, err := json.Marshal(&all)
+	if err != nil { // it holds numbers and names only
+		return ""
+	}
+	return string(b)
 }
 
 // billed reports whether a provider charges for the attempt. An answer without

@@ -72,10 +72,12 @@ func TestAFailedAttemptIsBilledNextToTheAnswer(t *testing.T) {
 			{
 				Attempt: 1, Kind: schemas.LineFailedAttempt, Provider: "other", Model: "m", State: schemas.CostEstimated, Amount: dec("0.05"),
 				Currency: "USD", PriceVersion: "other/m@2026-01-01", InputTokens: 10, OutputTokens: 5, UsageSource: schemas.UsagePartial,
+				Usage: `{"input_tokens":10,"output_tokens":5,"source":"partial"}`,
 			},
 			{
 				Attempt: 3, Kind: schemas.LineUsage, Provider: "openai", Model: "m", State: schemas.CostPriced, Amount: dec("0.05"),
 				Currency: "USD", PriceVersion: "openai/m@2026-01-01", InputTokens: 10, OutputTokens: 20, UsageSource: schemas.UsageReported,
+				Usage: `{"input_tokens":10,"output_tokens":20,"source":"reported"}`,
 			},
 		},
 	}
@@ -157,6 +159,20 @@ func TestAnEventIsAsCertainAsItsLeastCertainLine(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestALineKeepsItsUsageUnlessTheTotalsSayItAll(t *testing.T) {
+	t.Parallel()
+	plain := attempt("openai", "m", schemas.OK, schemas.UsageReported, 10, 20)
+	if got := settle(t, job(plain)).Lines[0].Usage; got != "" {
+		t.Errorf("totals are all there was, and the line has %s", got)
+	}
+	pictures := plain
+	pictures.Usage.Units = map[string]decimal.Decimal{"images": dec("2.5")}
+	pictures.Usage.Raw = []byte(`{"secret":1}`)
+	if got, want := settle(t, job(pictures)).Lines[0].Usage, `{"input_tokens":10,"output_tokens":20,"source":"reported","units":{"images":"2.5"}}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }
 

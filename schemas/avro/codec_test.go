@@ -48,7 +48,7 @@ func (m *memory) SchemaByID(_ context.Context, id int) (string, error) {
 func allTopics() Topics {
 	return Topics{
 		Requests: []string{"requests.standard", "requests.bulk"}, Results: []string{"results"}, Chunks: []string{"chunks"},
-		Costs: []string{"costs"}, Attempts: []string{"attempts"}, Audit: []string{"audit"}, Metrics: []string{"metrics"}, Health: []string{"health"},
+		Costs: []string{"costs"}, Attempts: []string{"attempts"}, Audit: []string{"audit"}, Metrics: []string{"metrics"}, Budgets: []string{"budgets"}, Health: []string{"health"},
 		EndpointStats: []string{"endpoints"}, EndpointStates: []string{"states"},
 	}
 }
@@ -98,7 +98,7 @@ func kindOf[T any](name string, c *Codec[T]) kind {
 func kinds(c *Codecs) []kind {
 	return []kind{
 		kindOf("request", c.Request), kindOf("result", c.Result), kindOf("chunk", c.Chunk), kindOf("cost", c.Cost),
-		kindOf("attempt", c.Attempt), kindOf("audit", c.Audit), kindOf("metric", c.Metric), kindOf("health", c.Health),
+		kindOf("attempt", c.Attempt), kindOf("audit", c.Audit), kindOf("metric", c.Metric), kindOf("budget", c.Budget), kindOf("health", c.Health),
 		kindOf("endpoint_stats", c.EndpointStats), kindOf("endpoint_state", c.EndpointState),
 	}
 }
@@ -333,7 +333,7 @@ func TestCodecsWorkWithARealRegistry(t *testing.T) {
 		}
 	}
 	subjects, err := client.Subjects(t.Context())
-	if err != nil || len(subjects) != 11 || subjects[0] != "attempts-value" {
+	if err != nil || len(subjects) != 12 || subjects[0] != "attempts-value" {
 		t.Errorf("subjects: %v, %v", subjects, err)
 	}
 	want := filled[schemas.Request](0)

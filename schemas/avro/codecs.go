@@ -33,6 +33,8 @@ var (
 	endpointStateSchema string
 	//go:embed health.avsc
 	healthSchema string
+	//go:embed budget.avsc
+	budgetSchema string
 )
 
 // Codecs holds one codec for each kind of record.
@@ -44,6 +46,7 @@ type Codecs struct {
 	Attempt *Codec[schemas.AttemptEvent]
 	Audit   *Codec[schemas.AuditEvent]
 	Metric  *Codec[schemas.MetricEvent]
+	Budget  *Codec[schemas.BudgetEvent]
 	Health  *Codec[schemas.HealthEvent]
 
 	EndpointStats *Codec[schemas.EndpointStats]
@@ -54,8 +57,8 @@ type Codecs struct {
 
 // Topics names the topics whose values are of each kind.
 type Topics struct {
-	Requests, Results, Chunks, Costs, Attempts, Audit, Metrics, Health []string
-	EndpointStats, EndpointStates                                      []string
+	Requests, Results, Chunks, Costs, Attempts, Audit, Metrics, Health, Budgets []string
+	EndpointStats, EndpointStates                                               []string
 }
 
 // NewCodecs returns codecs that find the schemas of others' records in source.
@@ -69,6 +72,7 @@ func NewCodecs(source SchemaSource) *Codecs {
 		Audit:   newCodec[schemas.AuditEvent](auditSchema, source),
 		Metric:  newCodec[schemas.MetricEvent](metricSchema, source),
 		Health:  newCodec[schemas.HealthEvent](healthSchema, source),
+		Budget:  newCodec[schemas.BudgetEvent](budgetSchema, source),
 		render:  newRenderer(source),
 
 		EndpointStats: newCodec[schemas.EndpointStats](endpointStatsSchema, source),
@@ -94,6 +98,7 @@ func (c *Codecs) Register(ctx context.Context, r Registrar, topics Topics) error
 		{c.Health.Register, topics.Health},
 		{c.EndpointStats.Register, topics.EndpointStats},
 		{c.EndpointState.Register, topics.EndpointStates},
+		{c.Budget.Register, topics.Budgets},
 	} {
 		if err := each.register(ctx, r, each.topics...); err != nil {
 			return err

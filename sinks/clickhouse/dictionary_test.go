@@ -151,6 +151,8 @@ func TestDataDictionaryIsUpToDate(t *testing.T) {
 
 var (
 	tableHead  = regexp.MustCompile(`^CREATE TABLE IF NOT EXISTS (\w+)`)
+	addition   = regexp.MustCompile(`^ALTER TABLE (\w+)\n`)
+	added      = regexp.MustCompile(`(?m)^    ADD COLUMN IF NOT EXISTS (\w+)\s+(.+?) COMMENT '([^']*)'.*$`)
 	columnLine = regexp.MustCompile(`(?m)^    (\w+)\s+(.+?) COMMENT '([^']*)'.*$`)
 	sorting    = regexp.MustCompile(`(?m)^ORDER BY (.+)$`)
 )
@@ -182,6 +184,16 @@ func dictionary() (string, error) {
 		fmt.Fprintf(&b, "\n%s:\n\n```sql\n%s\n```\n", e.title, e.sql)
 	}
 	b.WriteString("\n## Tables\n")
+	later := map[string]string{}
+	for _, m := range all {
+		for _, s := range m.Statements {
+			if head := addition.FindStringSubmatch(s); head != nil {
+				for _, c := range added.FindAllStringSubmatch(s, -1) {
+					later[head[1]] += fmt.Sprintf("| %s | `%s` | %s |\n", c[1], c[2], c[3])
+				}
+			}
+		}
+	}
 	for _, m := range all {
 		for _, s := range m.Statements {
 			head := tableHead.FindStringSubmatch(s)
@@ -196,6 +208,7 @@ func dictionary() (string, error) {
 			for _, c := range columnLine.FindAllStringSubmatch(s, -1) {
 				fmt.Fprintf(&b, "| %s | `%s` | %s |\n", c[1], c[2], c[3])
 			}
+			b.WriteString(later[head[1]])
 		}
 	}
 	return b.String(), nil

@@ -46,7 +46,7 @@ type RecorderConfig struct {
 type RecorderTopics struct {
 	Results                               []string // and the reply topics
 	Costs, Attempts, Audit, Metrics, Dead string
-	Health                                string
+	Health, Budgets                       string
 }
 
 // Recorder moves events from Kafka to ClickHouse, each exactly once, whatever is
@@ -126,7 +126,8 @@ func NewRecorder(cfg RecorderConfig) *Recorder {
 	r := &Recorder{cfg: cfg, parts: map[topicPartition]*partition{}, tables: map[string]*table{
 		cfg.Topics.Costs: costsTable(cfg.Codecs), cfg.Topics.Attempts: attemptsTable(cfg.Codecs), cfg.Topics.Audit: auditTable(cfg.Codecs),
 		cfg.Topics.Metrics: metricsTable(cfg.Codecs), cfg.Topics.Dead: deadTable(),
-		cfg.Topics.Health: healthTable(cfg.Codecs),
+		cfg.Topics.Health:  healthTable(cfg.Codecs),
+		cfg.Topics.Budgets: budgetsTable(cfg.Codecs),
 	}}
 	for _, t := range cfg.Topics.Results {
 		r.tables[t] = requestsTable(cfg.Codecs)

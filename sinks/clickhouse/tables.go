@@ -114,7 +114,7 @@ func costsTable(c *avro.Codecs) *table {
 		name: "costs",
 		columns: columns(`event_time cost_id request_id tenant labels op model provider provider_model region outcome state amount currency
 			input_tokens cache_read cache_write output_tokens attempts
-			line_kind line_attempt line_provider line_model line_state line_amount line_price config_version`),
+			line_kind line_attempt line_provider line_model line_state line_amount line_price line_usage config_version`),
 		read: func(ctx context.Context, r *kgo.Record) ([]any, error) {
 			var e schemas.CostEvent
 			if err := decode(ctx, c.Cost, r.Value, &e); err != nil {
@@ -164,6 +164,23 @@ func healthTable(c *avro.Codecs) *table {
 			return []any{
 				e.Time, e.ID, e.Kind, e.Provider, e.Endpoint, e.Region, e.Source, e.Instance, e.Applied, percent(e.FromShare), percent(e.ToShare),
 				e.FromState, e.ToState, e.Probability, e.Bad, reasons,
+			}, nil
+		},
+	}
+}
+
+func budgetsTable(c *avro.Codecs) *table {
+	return &table{
+		name:    "budget_events",
+		columns: columns(`event_time budget seq tenant mode decision cost_id amount currency window_start window_limit spent reserved warning`),
+		read: func(ctx context.Context, r *kgo.Record) ([]any, error) {
+			var e schemas.BudgetEvent
+			if err := decode(ctx, c.Budget, r.Value, &e); err != nil {
+				return nil, err
+			}
+			return []any{
+				e.Time, e.Budget, count(e.Seq), e.Tenant, e.Mode, e.Decision, e.Request, e.Amount, e.Currency, e.Window, e.Limit, e.Spent, e.Reserved,
+				uint8(min(max(e.Warning, 0), 100)),
 			}, nil
 		},
 	}

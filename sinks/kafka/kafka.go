@@ -77,8 +77,8 @@ func (d *Deliverer) allowed(topic string) bool {
 }
 
 // Outputs implements pipeline.Deliverer: attempts of this round always; then
-// either another round, or result, cost and audit, and a dead letter where people
-// should look.
+// either another round, or result, cost and audit, a dead letter where people
+// should look, and what settle steps added.
 func (d *Deliverer) Outputs(ctx context.Context, job *pipeline.Job) (pipeline.Settlement, error) {
 	out := make([]pipeline.Record, 0, 4)
 	for i := range job.Attempts {
@@ -121,6 +121,7 @@ func (d *Deliverer) Outputs(ctx context.Context, job *pipeline.Job) (pipeline.Se
 	if dead := d.dead(job); dead != nil {
 		out = append(out, d.deadLetter(job, dead))
 	}
+	out = append(out, job.Also...)
 	return pipeline.Settlement{Outputs: out}, nil
 }
 

@@ -5,7 +5,8 @@
 // One owner decides about a budget: the reader of the partition that the budget's
 // commands are on. It takes commands in order, so nothing can be raced, and
 // writes what it decided to a changelog from which another owner goes on.
-// Nothing here speaks to Kafka: commands come in and changes go out.
+// Nothing here speaks to Kafka: commands come in and changes go out. Package office
+// carries both.
 //
 // The bound: as long as calls cost at most what was reserved for them, spending
 // never exceeds a hard limit. A call that costs more than was reserved exceeds it by the
@@ -56,7 +57,29 @@ type Config struct {
 	Zone     string          `json:"zone,omitempty"` // IANA name, such as Europe/Berlin; UTC
 	Mode     Mode            `json:"mode,omitempty"` // hard
 	Warn     []int           `json:"warn,omitempty"` // percent of the limit; 80, 95
+	// First is reserved for a call that nothing is known about yet; 0.05, and at most
+	// a hundredth of the limit.
+	First decimal.Decimal `json:"first_reservation,omitzero"`
+	// Wait is how long a request waits for the owner of a hard budget; 15s. Then it
+	// fails as unavailable, or passes if Outage is allow.
+	Wait   time.Duration `json:"wait,omitempty"`
+	Outage Outage        `json:"on_outage,omitempty"` // refuse
 }
+
+// Outage says what happens to requests while nobody can say what is left of a hard
+// budget.
+type Outage string
+
+// What happens.
+const (
+	RefuseOnOutage Outage = "refuse" // they fail as unavailable and may be tried later
+	AllowOnOutage  Outage = "allow"  // they pass, and are booked when the owner is back
+)
+
+// defaultWait is longer than another owner needs to take over.
+const defaultWait = 15 * time.Second
+
+var defaultFirst = decimal.New(5, -2)
 
 // Labels are label names and values.
 type Labels map[string]string
@@ -74,6 +97,15 @@ func (c *Config) Validate() error {
 	if c.Warn == nil {
 		c.Warn = []int{80, 95}
 	}
+	if c.First.IsZero() {
+		c.First = decimal.Min(defaultFirst, c.Limit.Shift(-2)).RoundUp(schemas.MoneyScale)
+	}
+	if c.Wait == 0 {
+		c.Wait = defaultWait
+	}
+	if c.Outage == "" {
+		c.Outage = RefuseOnOutage
+	}
 	var errs []error
 	wrong := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("budget %q: "+format, append([]any{c.ID}, args...)...))
@@ -81,8 +113,8 @@ func (c *Config) Validate() error {
 	if !name.MatchString(c.ID) {
 		wrong("id: write letters, digits and any of _.:/-")
 	}
-	if !c.Limit.IsPositive() || c.Limit.Exponent() < -schemas.MoneyScale {
-		wrong("limit: write an amount above 0 with at most %d places, such as 500", schemas.MoneyScale)
+	if !c.Limit.IsPositive() || !c.Limit.LessThan(maxAmount) || c.Limit.Exponent() < -schemas.MoneyScale {
+		wrong("limit: write an amount above 0 and below 10^18 with at most %d places, such as 500", schemas.MoneyScale)
 	}
 	if len(c.Currency) != 3 {
 		wrong("currency: write three capital letters such as USD")
@@ -98,6 +130,30 @@ func (c *Config) Validate() error {
 	}
 	if !slices.IsSorted(c.Warn) || len(c.Warn) > 0 && (c.Warn[0] < 1 || c.Warn[len(c.Warn)-1] > 100) {
 		wrong("warn: write percentages from 1 to 100, rising")
+	}
+	if c.Limit.IsPositive() && (!c.First.IsPositive() || c.First.GreaterThan(c.Limit)) {
+		wrong("first_reservation: write an amount above 0 and at most the limit, or leave it out")
+	}
+	if c.Wait < 0 {
+		wrong("wait: write a duration such as 15s, or leave it out")
+	}
+	if c.Outage != RefuseOnOutage && c.Outage != AllowOnOutage {
+		wrong("on_outage: write refuse or allow")
+	}
+	return errors.Join(errs...)
+}
+
+// ValidateAll is Validate for all budgets of a document, whose ids must differ. Each
+// fault names its budget.
+func ValidateAll(configs []Config) error {
+	var errs []error
+	seen := make(map[string]bool, len(configs))
+	for i := range configs {
+		errs = append(errs, configs[i].Validate())
+		if seen[configs[i].ID] {
+			errs = append(errs, fmt.Errorf("budget %q: there are two of this id; each needs its own", configs[i].ID))
+		}
+		seen[configs[i].ID] = true
 	}
 	return errors.Join(errs...)
 }

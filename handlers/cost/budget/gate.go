@@ -2,8 +2,11 @@ package budget
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -13,157 +16,225 @@ import (
 	"github.com/sira-ai/sira/schemas"
 )
 
-// Asker answers commands about budgets: a [Desk] in this process, or a client of
-// the owner's topic.
-type Asker interface {
-	Ask(ctx context.Context, c Command) ([]Change, error)
+// Desk is where commands are handed in. It is safe for concurrent use.
+type Desk interface {
+	// Ask returns what was decided, once it is kept, or ctx's error. The command may
+	// be carried out after ctx has ended.
+	Ask(ctx context.Context, c Command) (Change, error)
+	// Tell hands in a command whose answer changes nothing. It does not block for
+	// long; a command that is lost leaves the call to its settling.
+	Tell(c Command)
+	// Known returns what is known here of a budget without asking: what is settled is
+	// that much at least, and the window this one or a later one. False: nothing is
+	// known.
+	Known(budget string) (Standing, bool)
+}
+
+// Standing is how much of a budget is used.
+type Standing struct {
+	Window   time.Time       `json:"window"` // start of the one that it is about
+	Spent    decimal.Decimal `json:"spent"`
+	Reserved decimal.Decimal `json:"reserved"`
 }
 
 // GateConfig is what a [Gate] works with.
 type GateConfig struct {
 	Budgets []Config
-	Desk    Asker
-	First   decimal.Decimal // reserved for a call that nothing is known about
-	TTL     time.Duration   // of a reservation; [DefaultTTL]
-	Timeout time.Duration   // of a question; 2s
-	// Open lets requests pass when the owner does not answer; otherwise they fail
-	// as unavailable and may be tried later.
-	Open bool
-	Log  *zap.Logger
+	Desk    Desk
+	Topic   string // of commands to settle: they are published with the result
+	Log     *zap.Logger
 }
 
 // Gate is two steps of a chain: Reserve asks before the call, after routing;
-// Settle books after it, after cost. It is safe for concurrent use.
+// Settle books after it, after cost. Requests that no budget covers cost a look
+// into a map. It is safe for concurrent use.
 type Gate struct {
-	cfg   GateConfig
-	learn Estimator
-	now   func() time.Time
+	desk     Desk
+	topic    string
+	log      *zap.Logger
+	byTenant map[string][]*limit // "": those of all tenants
+	learn    Estimator
+	now      func() time.Time
+}
+
+type limit struct {
+	Config
+	zone *time.Location
 }
 
 // NewGate returns a gate, or what is wrong with its configuration.
 func NewGate(cfg GateConfig) (*Gate, error) {
-	for i := range cfg.Budgets {
-		if err := cfg.Budgets[i].Validate(); err != nil {
-			return nil, err
-		}
+	if err := ValidateAll(cfg.Budgets); err != nil {
+		return nil, err
 	}
-	if cfg.Desk == nil {
-		return nil, errors.New("budgets need an owner to ask")
-	}
-	if cfg.TTL <= 0 {
-		cfg.TTL = DefaultTTL
-	}
-	if cfg.Timeout <= 0 {
-		cfg.Timeout = 2 * time.Second
+	if cfg.Desk == nil || cfg.Topic == "" {
+		return nil, errors.New("budgets need an owner to ask and a topic to settle on")
 	}
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	return &Gate{cfg: cfg, learn: Estimator{First: cfg.First}, now: time.Now}, nil
+	g := &Gate{desk: cfg.Desk, topic: cfg.Topic, log: cfg.Log, byTenant: map[string][]*limit{}, now: time.Now}
+	for _, c := range cfg.Budgets {
+		zone, err := time.LoadLocation(c.Zone)
+		if err != nil {
+			return nil, fmt.Errorf("budget %q: %w", c.ID, err)
+		}
+		g.byTenant[c.Tenant] = append(g.byTenant[c.Tenant], &limit{c, zone})
+	}
+	return g, nil
 }
 
-// Reserve sets money aside in every budget that covers the request. Where one
-// refuses, the others get theirs back, and the error is a [schemas.Failure] with
-// the code budget_exceeded.
-func (g *Gate) Reserve(ctx context.Context, job *pipeline.Job) error {
-	amount := g.learn.Estimate(keyOf(job))
-	for i := range g.cfg.Budgets {
-		b := &g.cfg.Budgets[i]
-		if !b.Covers(job.Request.Tenant, job.Request.Labels) {
-			continue
+// covering returns the budgets that a request counts in.
+func (g *Gate) covering(r *schemas.Request) []*limit {
+	var out []*limit
+	for _, l := range g.byTenant[""] {
+		if l.Covers(r.Tenant, r.Labels) {
+			out = append(out, l)
 		}
-		change, err := g.ask(ctx, Command{Budget: b.ID, Action: Reserve, ID: job.Origin.First, Amount: amount, At: g.now().UTC(), TTL: g.cfg.TTL})
-		if err == nil && change.Decision != Refused {
-			continue
-		}
-		if err != nil && g.cfg.Open {
-			g.cfg.Log.Warn("budget was not asked", zap.String("budget", b.ID), zap.Error(err))
-			continue
-		}
-		g.release(ctx, job, g.cfg.Budgets[:i])
-		if err != nil {
-			return schemas.Fail(schemas.Unavailable, "the owner of budget "+b.ID+" does not answer", err)
-		}
-		return refusal(b, &change)
 	}
-	return nil
+	if r.Tenant == "" {
+		return out
+	}
+	for _, l := range g.byTenant[r.Tenant] {
+		if l.Covers(r.Tenant, r.Labels) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// margin is how long a reservation outlasts the request's deadline: as long as
+// its result may need to be committed.
+const margin = time.Minute
+
+// Reserve sets money aside in every budget that covers the request. It waits for
+// the owners of hard budgets only. Where one refuses, the error is a
+// [schemas.Failure] with the code budget_exceeded, and settling gives the others
+// theirs back. A request that waits for a vendor's long job has its money already.
+func (g *Gate) Reserve(ctx context.Context, job *pipeline.Job) error {
+	limits := g.covering(job.Request)
+	if len(limits) == 0 || job.Pending != nil {
+		return nil
+	}
+	now := g.now()
+	commands := make([]Command, len(limits))
+	for i, l := range limits {
+		commands[i] = Command{Budget: l.ID, Action: Reserve, ID: job.Origin.First, TTL: job.Deadline.Sub(now) + margin, Amount: g.estimate(job, l)}
+		if l.Mode == Hard && g.full(l, commands[i].Amount, now) {
+			return l.refusal(now)
+		}
+	}
+	var waiting sync.WaitGroup
+	failures := make([]error, len(limits))
+	for i, l := range limits {
+		if l.Mode != Hard {
+			g.desk.Tell(commands[i])
+			continue
+		}
+		waiting.Go(func() { failures[i] = g.ask(ctx, l, commands[i]) })
+	}
+	waiting.Wait()
+	for i, l := range limits {
+		if !refused(failures[i]) {
+			job.Reserved = append(job.Reserved, l.ID) // perhaps: the answer may come too late
+		}
+	}
+	return worst(failures)
+}
+
+// full reports whether the owner would surely refuse: what is settled in a window
+// only grows.
+func (g *Gate) full(l *limit, amount decimal.Decimal, now time.Time) bool {
+	known, ok := g.desk.Known(l.ID)
+	from, _ := l.Window.Bounds(now, l.zone)
+	return ok && known.Window.Equal(from) && known.Spent.Add(amount).GreaterThan(l.Limit)
+}
+
+// ask returns why a request must not go on.
+func (g *Gate) ask(ctx context.Context, l *limit, c Command) error {
+	limited, cancel := context.WithTimeout(ctx, l.Wait)
+	defer cancel()
+	change, err := g.desk.Ask(limited, c)
+	switch {
+	case err == nil && change.Decision == Refused:
+		return l.refusal(change.Window)
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("asking budget %s: %w", l.ID, ctx.Err())
+	case l.Outage == AllowOnOutage:
+		g.log.Warn("budget was not asked, the request goes on", zap.String("budget", l.ID), zap.Error(err))
+		return nil
+	}
+	return schemas.Fail(schemas.Unavailable, fmt.Sprintf("nobody says what is left of budget %q", l.ID), err)
+}
+
+// worst returns the failure that tells most: a refusal before anything else.
+func worst(errs []error) error {
+	var found error
+	for _, err := range errs {
+		if refused(err) {
+			return err
+		}
+		if found == nil {
+			found = err
+		}
+	}
+	return found
+}
+
+func refused(err error) bool {
+	f, ok := errors.AsType[*schemas.Failure](err)
+	return ok && f.Code == schemas.BudgetExceeded
 }
 
 // Settle books what the request cost in every budget that covers it, and learns
-// from it. A cost in another currency than the budget's, or of unknown amount, counts with
-// what was reserved: an unknown price is not zero. It always returns nil: what could not
-// be settled expires.
-func (g *Gate) Settle(ctx context.Context, job *pipeline.Job) error {
+// from it: it adds a command to the job, which the transaction of the result
+// publishes, so that it is booked exactly when the result is. A cost in another currency
+// than the budget's, or of unknown amount, counts with what would be reserved: an
+// unknown price is not zero.
+func (g *Gate) Settle(_ context.Context, job *pipeline.Job) error {
+	limits := g.covering(job.Request)
 	e := job.Cost
-	if e == nil || job.Failure != nil && job.Failure.Code == schemas.BudgetExceeded && len(job.Attempts) == 0 {
-		return nil // nothing is set aside
+	if e == nil || len(limits) == 0 {
+		return nil
 	}
 	known := e.State == schemas.CostPriced || e.State == schemas.CostEstimated
 	if known {
-		g.learn.Learn(keyOf(job), e.Amount)
+		g.learn.Learn(keyOf(job, e.Currency), e.Amount)
 	}
-	for i := range g.cfg.Budgets {
-		b := &g.cfg.Budgets[i]
-		if !b.Covers(job.Request.Tenant, job.Request.Labels) {
-			continue
+	tried := len(job.Attempts) > 0 || job.Origin.Round > 0
+	for _, l := range limits {
+		if !tried && !slices.Contains(job.Reserved, l.ID) {
+			continue // nothing was spent or set aside
 		}
 		amount := e.Amount
-		if e.State == schemas.CostUnpriced || known && e.Currency != b.Currency {
-			amount = g.learn.Estimate(keyOf(job))
+		if e.State == schemas.CostUnpriced || known && e.Currency != l.Currency {
+			amount = g.estimate(job, l)
 		}
-		if _, err := g.ask(ctx, Command{Budget: b.ID, Action: Settle, ID: job.Origin.First, Amount: amount, At: g.now().UTC()}); err != nil {
-			g.cfg.Log.Warn("cost was not settled", zap.String("budget", b.ID), zap.Error(err))
+		value, err := json.Marshal(Command{Budget: l.ID, Action: Settle, ID: job.Origin.First, Amount: decimal.Max(amount, decimal.Decimal{})})
+		if err != nil {
+			return fmt.Errorf("writing what budget %s is charged: %w", l.ID, err)
 		}
+		job.Also = append(job.Also, pipeline.Record{Topic: g.topic, Key: []byte(l.ID), Value: value})
 	}
 	return nil
 }
 
-// release gives back what was set aside before another budget refused.
-func (g *Gate) release(ctx context.Context, job *pipeline.Job, budgets []Config) {
-	for i := range budgets {
-		b := &budgets[i]
-		if !b.Covers(job.Request.Tenant, job.Request.Labels) {
-			continue
-		}
-		if _, err := g.ask(ctx, Command{Budget: b.ID, Action: Settle, ID: job.Origin.First, At: g.now().UTC()}); err != nil {
-			g.cfg.Log.Warn("reservation was not given back, it expires", zap.String("budget", b.ID), zap.Error(err))
-		}
-	}
+func (g *Gate) estimate(job *pipeline.Job, l *limit) decimal.Decimal {
+	return g.learn.Estimate(keyOf(job, l.Currency), l.First)
 }
 
-// ask returns the change that answers a command, and says what it warns of.
-func (g *Gate) ask(ctx context.Context, c Command) (Change, error) {
-	ctx, cancel := context.WithTimeout(ctx, g.cfg.Timeout)
-	defer cancel()
-	changes, err := g.cfg.Desk.Ask(ctx, c)
-	if err != nil {
-		return Change{}, fmt.Errorf("asking budget %s: %w", c.Budget, err)
-	}
-	for _, change := range changes {
-		if change.Warning > 0 {
-			g.cfg.Log.Warn("budget is nearly used up", zap.String("budget", c.Budget), zap.Int("percent", change.Warning))
-		}
-	}
-	if len(changes) == 0 {
-		return Change{Decision: Unknown}, nil
-	}
-	return changes[len(changes)-1], nil
+func keyOf(job *pipeline.Job, currency string) Key {
+	return Key{Key: job.Request.Tenant + "/" + job.Request.Labels["key"], Model: job.Request.Model, Route: job.Route, Currency: currency}
 }
 
-func keyOf(job *pipeline.Job) Key {
-	return Key{Key: job.Request.Tenant + "/" + job.Request.Labels["key"], Model: job.Request.Model, Route: job.Route}
-}
-
-// refusal is the failure that a refused request is answered with. The budget's
-// numbers are left out: another user of it may have spent the money.
-func refusal(b *Config, c *Change) *schemas.Failure {
-	zone, err := time.LoadLocation(b.Zone)
-	if err != nil {
-		zone = time.UTC
-	}
-	_, end := b.Window.Bounds(c.Window, zone)
+// refusal is the failure that a refused request is answered with. What is left is
+// not said: another user of the budget may have spent the money.
+func (l *limit) refusal(at time.Time) *schemas.Failure {
+	_, end := l.Window.Bounds(at, l.zone)
 	f := schemas.Fail(schemas.BudgetExceeded, fmt.Sprintf("budget %q: the limit of %s %s for this %s is reached; the next %s begins %s",
-		b.ID, b.Limit, b.Currency, b.Window, b.Window, end.Format(time.RFC3339)), nil)
+		l.ID, l.Limit, l.Currency, l.Window, l.Window, end.Format(time.RFC3339)), nil)
 	f.Param = "budget"
 	return f
 }

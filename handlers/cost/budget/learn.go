@@ -9,19 +9,18 @@ import (
 
 // Key says which past calls a call is like.
 type Key struct {
-	Key   string // API key or user
-	Model string
-	Route string
+	Key      string // tenant and API key
+	Model    string
+	Route    string
+	Currency string // of the amounts
 }
 
 // Estimator learns what calls cost, and says how much to reserve for the next: the
 // 95th percentile of calls of the same key, model and route or, until there are
 // enough, of the same model and route, or of the model. It forgets: the newest
-// thousands of calls count most. It is safe for concurrent use.
+// thousands of calls count most. The zero value has learned nothing. It is safe for
+// concurrent use.
 type Estimator struct {
-	// First is reserved for calls that nothing is known about.
-	First decimal.Decimal
-
 	mu   sync.Mutex
 	seen map[Key]*histogram
 }
@@ -65,8 +64,9 @@ func (e *Estimator) Learn(k Key, cost decimal.Decimal) {
 	}
 }
 
-// Estimate returns how much to reserve.
-func (e *Estimator) Estimate(k Key) decimal.Decimal {
+// Estimate returns how much to reserve, which is first for calls that nothing is
+// known about.
+func (e *Estimator) Estimate(k Key, first decimal.Decimal) decimal.Decimal {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, k := range wider(k) {
@@ -74,13 +74,13 @@ func (e *Estimator) Estimate(k Key) decimal.Decimal {
 			return h.percentile()
 		}
 	}
-	return e.First
+	return first
 }
 
 // wider returns a key and the ones that hold more calls, each once.
 func wider(k Key) []Key {
 	out := []Key{k}
-	for _, w := range []Key{{Model: k.Model, Route: k.Route}, {Model: k.Model}} {
+	for _, w := range []Key{{Model: k.Model, Route: k.Route, Currency: k.Currency}, {Model: k.Model, Currency: k.Currency}} {
 		if w != out[len(out)-1] {
 			out = append(out, w)
 		}

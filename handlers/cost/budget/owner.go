@@ -1,11 +1,16 @@
 package budget
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/shopspring/decimal"
+
+	"github.com/sira-ai/sira/schemas"
 )
 
 // Action is what a command asks for.
@@ -15,7 +20,6 @@ type Action string
 const (
 	Reserve Action = "reserve" // before a call
 	Settle  Action = "settle"  // after it, with what it cost
-	Expire  Action = "expire"  // time passed: give back what nobody settled
 )
 
 // Command is asked of the owner, in the order of its partition. Reserving and
@@ -23,11 +27,51 @@ const (
 type Command struct {
 	Budget string          `json:"budget"`
 	Action Action          `json:"action"`
-	ID     string          `json:"id,omitempty"` // of the reservation: origin of the request record
-	Amount decimal.Decimal `json:"amount"`       // to reserve, or what it cost
-	At     time.Time       `json:"at"`           // of the record; never the owner's own clock
-	TTL    time.Duration   `json:"ttl,omitempty"`
+	ID     string          `json:"id,omitempty"`  // of the reservation: origin of the request record
+	Amount decimal.Decimal `json:"amount"`        // to reserve, or what it cost
+	TTL    time.Duration   `json:"ttl,omitempty"` // of the reservation, from when it is made
+	// Ask is a token of who asks; the answer carries it. Empty: nobody waits.
+	Ask string `json:"ask,omitempty"`
+	// At is when the command is handled, by the owner's clock: one clock for all, so
+	// that a worker whose clock is wrong moves nobody's window.
+	At time.Time `json:"-"`
 }
+
+// ErrNoCommand means that bytes are no command.
+var ErrNoCommand = errors.New("no command to a budget")
+
+// ParseCommand reads a command. Its amount is rounded up to the places that money
+// has. Its error is ErrNoCommand, with the reason.
+func ParseCommand(b []byte) (Command, error) {
+	var c Command
+	if err := json.Unmarshal(b, &c); err != nil {
+		return Command{}, fmt.Errorf("%w: %w", ErrNoCommand, err)
+	}
+	switch {
+	case c.Action != Reserve && c.Action != Settle:
+		return Command{}, fmt.Errorf("%w: action %q", ErrNoCommand, c.Action)
+	case !name.MatchString(c.Budget) || c.ID == "" || len(c.ID) > maxID || len(c.Ask) > maxID:
+		return Command{}, fmt.Errorf("%w: budget, id or ask", ErrNoCommand)
+	case c.Amount.IsNegative() || c.Amount.Exponent() < -maxPlaces || c.Amount.Exponent() > maxPlaces || c.Amount.NumDigits() > maxDigits || !c.Amount.LessThan(maxAmount):
+		return Command{}, fmt.Errorf("%w: amount", ErrNoCommand)
+	case c.TTL < 0:
+		return Command{}, fmt.Errorf("%w: ttl", ErrNoCommand)
+	}
+	c.Amount = c.Amount.RoundUp(schemas.MoneyScale)
+	return c, nil
+}
+
+// maxAmount bounds a limit and an amount, so that no sum outgrows what events and
+// tables hold.
+var maxAmount = decimal.New(1, 18)
+
+// Bounds of what a command may hold: a topic's name, partition and offset; and an
+// amount that can be added to others in no time.
+const (
+	maxID     = 512
+	maxPlaces = 30
+	maxDigits = 38
+)
 
 // Decision is what became of a reservation.
 type Decision string
@@ -39,7 +83,7 @@ const (
 	Refused Decision = "refused" // the limit is hard
 	Settled Decision = "settled"
 	Expired Decision = "expired"
-	Unknown Decision = "unknown" // there is no such budget: nothing limits it
+	Unknown Decision = "unknown" // the owner has no such budget: nothing limits it
 )
 
 // Change is an entry of the changelog, and the answer to a command. Applied in order
@@ -52,11 +96,15 @@ type Change struct {
 	Amount   decimal.Decimal `json:"amount"`            // reserved, or what it cost
 	Window   time.Time       `json:"window"`            // start of the window that it counts in
 	Until    time.Time       `json:"until,omitzero"`    // when the reservation expires
-	At       time.Time       `json:"at"`                // of the command
+	At       time.Time       `json:"at"`                // when it was decided
 	Warning  int             `json:"warning,omitempty"` // percent of the limit that was passed
+	// Spent and Reserved are what is settled in the window and set aside after it.
+	Spent    decimal.Decimal `json:"spent"`
+	Reserved decimal.Decimal `json:"reserved"`
 }
 
-// DefaultTTL is how long a reservation waits for its settling.
+// DefaultTTL is how long a reservation waits for its settling where the command does
+// not say.
 const DefaultTTL = 15 * time.Minute
 
 // Owner decides about the budgets of one partition. It is not safe for concurrent
@@ -87,24 +135,40 @@ func NewOwner(configs []Config) (*Owner, error) {
 	return o, nil
 }
 
-// Handle decides about a command and returns the changes, which are made already.
-// A command that was handled before is answered with what was decided then, as a change
-// without a number that changes nothing. The caller publishes them in the
-// transaction that commits the command's offset. One that dies before that leaves nothing
-// behind, and the next owner handles the command again.
+// Handle decides about a command and returns the changes, which are made already; the
+// last one answers the command. One that was handled before is answered with what
+// was decided then, as a change without a number that changes nothing. The caller
+// publishes them in the transaction that keeps how far commands were read. One
+// that dies before that leaves nothing behind, and the next owner handles the command
+// again.
 func (o *Owner) Handle(c Command) []Change {
 	b := o.budgets[c.Budget]
 	if b == nil {
 		return []Change{{Budget: c.Budget, Decision: Unknown, ID: c.ID, Amount: c.Amount}}
 	}
 	out := b.expire(c.At)
-	switch c.Action {
-	case Reserve:
+	if c.Action == Reserve {
 		return b.reserve(&c, out)
-	case Settle:
-		return b.settle(&c, out)
+	}
+	return b.settle(&c, out)
+}
+
+// Expire gives back what nobody settled in time, in all budgets.
+func (o *Owner) Expire(at time.Time) []Change {
+	var out []Change
+	for _, id := range slices.Sorted(maps.Keys(o.budgets)) {
+		out = append(out, o.budgets[id].expire(at)...)
 	}
 	return out
+}
+
+// Config returns the budget of that id, and false if there is none.
+func (o *Owner) Config(budget string) (Config, bool) {
+	b := o.budgets[budget]
+	if b == nil {
+		return Config{}, false
+	}
+	return b.config, true
 }
 
 // reserve sets money aside.
@@ -113,7 +177,7 @@ func (b *owned) reserve(c *Command, out []Change) []Change {
 		return append(out, Change{Budget: c.Budget, Decision: Granted, ID: c.ID, Amount: r.Amount, Window: r.Window, Until: r.Until})
 	}
 	if d, done := b.state.Done[c.ID]; done && d.Decision != Expired {
-		return append(out, Change{Budget: c.Budget, Decision: d.Decision, ID: c.ID, Amount: c.Amount, Window: d.Window})
+		return append(out, Change{Budget: c.Budget, Decision: d.Decision, ID: c.ID, Amount: c.Amount, Window: d.Window, At: d.At})
 	}
 	ttl := c.TTL
 	if ttl <= 0 {
@@ -196,6 +260,7 @@ func (b *owned) commit(c Change) Change {
 	if passed := b.passed(); passed > b.state.Warning {
 		c.Warning, b.state.Warning = passed, passed
 	}
+	c.Spent, c.Reserved = b.state.Spent, b.state.Reserved
 	return c
 }
 

@@ -34,6 +34,23 @@ func settle(id, amount string, at time.Time) Command {
 	return Command{Budget: "b", Action: Settle, ID: id, Amount: dec(amount), At: at}
 }
 
+// Restore makes the changes of a whole changelog, or of what came after a snapshot,
+// in order. Changes that are in the state already are skipped; a gap is an error.
+func (o *Owner) Restore(changes []Change) error {
+	for i := range changes {
+		c := &changes[i]
+		b := o.budgets[c.Budget]
+		if b == nil || c.Decision == Unknown || c.Seq <= b.state.Seq {
+			continue
+		}
+		if c.Seq != b.state.Seq+1 {
+			return fmt.Errorf("restoring budget %q: change %d follows %d: the changelog has a gap", c.Budget, c.Seq, b.state.Seq)
+		}
+		b.state.apply(c)
+	}
+	return nil
+}
+
 // handle says what was decided, without warnings of their own.
 func handle(o *Owner, commands ...Command) (out []string) {
 	for _, c := range commands {
@@ -90,7 +107,7 @@ func TestHandledAgainNothingChanges(t *testing.T) {
 	t.Parallel()
 	o := owner(t, Hard, "10")
 	handle(o, reserve("a", "6", noon), reserve("b", "6", noon))
-	if diff := cmp.Diff([]string{"a granted 6 again", "b refused 1 again"}, handle(o, reserve("a", "7", noon), reserve("b", "1", noon))); diff != "" {
+	if diff := cmp.Diff([]string{"a granted 6 again", "b refused 5"}, handle(o, reserve("a", "7", noon), reserve("b", "5", noon))); diff != "" {
 		t.Error(diff)
 	}
 	handle(o, settle("a", "5", noon))
@@ -106,7 +123,10 @@ func TestWhatNobodySettlesComesBackAndIsStillBookedLate(t *testing.T) {
 	t.Parallel()
 	o := owner(t, Hard, "10")
 	handle(o, reserve("a", "6", noon), reserve("b", "4", noon.Add(time.Second)))
-	got := handle(o, reserve("c", "5", noon.Add(time.Minute)), settle("a", "7", noon.Add(time.Minute)), Command{Budget: "b", Action: Expire, At: noon.Add(time.Hour)})
+	got := handle(o, reserve("c", "5", noon.Add(time.Minute)), settle("a", "7", noon.Add(time.Minute)))
+	for _, c := range o.Expire(noon.Add(time.Hour)) {
+		got = append(got, fmt.Sprintf("%s %s %s", c.ID, c.Decision, c.Amount))
+	}
 	if diff := cmp.Diff([]string{"a expired 6", "c granted 5", "a settled 7", "b expired 4", "c expired 5"}, withoutWarnings(got)); diff != "" {
 		t.Error(diff)
 	}
@@ -212,16 +232,16 @@ func TestCallsThatAreLongDoneAreForgotten(t *testing.T) {
 		id, at := fmt.Sprint(n), noon.Add(time.Duration(n)*10*time.Second)
 		handle(o, reserve(id, "1", at), settle(id, "1", at))
 	}
-	if s, _ := o.Snapshot("b"); len(s.Done) < 360 || len(s.Done) > 421 || len(s.Open) > 0 {
-		t.Errorf("%d calls are remembered; want those of an hour, at most ten minutes more", len(s.Done))
+	if s, _ := o.Snapshot("b"); len(s.Done) < 90 || len(s.Done) > 98 || len(s.Open) > 0 {
+		t.Errorf("%d calls are remembered; want those of a quarter of an hour, and of a minute more at most", len(s.Done))
 	}
 }
 
 func TestConfigSaysWhatToWrite(t *testing.T) {
 	t.Parallel()
-	bad := Config{ID: "a b", Limit: dec("0"), Currency: "Dollar", Window: "year", Mode: "loud", Zone: "Mars/Olympus", Warn: []int{90, 80}}
+	bad := Config{ID: "a b", Limit: dec("0"), Currency: "Dollar", Window: "year", Mode: "loud", Zone: "Mars/Olympus", Warn: []int{90, 80}, Wait: -1, Outage: "shrug"}
 	err := bad.Validate()
-	if err == nil || strings.Count(err.Error(), "\n") != 6 {
+	if err == nil || strings.Count(err.Error(), "\n") != 8 {
 		t.Errorf("got %v", err)
 	}
 	good := Config{ID: "a", Limit: dec("5"), Currency: "USD", Window: Month, Tenant: "acme", Labels: Labels{"team": "red"}}

@@ -1,7 +1,6 @@
 package budget
 
 import (
-	"fmt"
 	"maps"
 	"time"
 
@@ -22,13 +21,14 @@ type State struct {
 	Spent    decimal.Decimal        `json:"spent"`  // settled in it
 	Reserved decimal.Decimal        `json:"reserved"`
 	Open     map[string]Reservation `json:"open,omitempty"`
-	// Done are calls that were settled, refused or expired in the last hour, so that
-	// doing it again changes nothing.
+	// Done are calls that were settled or expired in the last minutes, so that doing it
+	// again changes nothing.
 	Done    map[string]Closed `json:"done,omitempty"`
 	Cleaned time.Time         `json:"cleaned"` // when old ones were last forgotten
 	Warning int               `json:"warning,omitempty"`
 
-	next time.Time // no reservation expires before
+	next   time.Time // no reservation expires before
+	forgot []string  // ids that left Done
 }
 
 // Closed is a call that nothing is set aside for any more.
@@ -39,10 +39,12 @@ type Closed struct {
 }
 
 // A call that is done is remembered for remember and forgotten cleanEvery later at
-// the latest, in the time of the commands. Records are redelivered within minutes.
+// the latest. Settling happens once by itself, in the transaction of the result;
+// what needs the memory is a question that comes after the settling, because the
+// worker gave up waiting for an answer.
 const (
-	remember   = time.Hour
-	cleanEvery = 10 * time.Minute
+	remember   = 15 * time.Minute
+	cleanEvery = time.Minute
 )
 
 // apply makes a change. It depends on nothing but the state and the change, so that
@@ -54,7 +56,12 @@ func (s *State) apply(c *Change) {
 	}
 	if c.At.Sub(s.Cleaned) >= cleanEvery {
 		s.Cleaned = c.At
-		maps.DeleteFunc(s.Done, func(_ string, d Closed) bool { return c.At.Sub(d.At) > remember })
+		for id, d := range s.Done {
+			if c.At.Sub(d.At) > remember {
+				delete(s.Done, id)
+				s.forgot = append(s.forgot, id)
+			}
+		}
 	}
 	switch c.Decision {
 	case Granted, Over:
@@ -70,9 +77,9 @@ func (s *State) apply(c *Change) {
 			s.Spent = s.Spent.Add(c.Amount)
 		}
 		s.Done[c.ID] = Closed{Settled, c.Window, c.At}
-	case Expired, Refused:
+	case Expired:
 		s.release(c.ID)
-		s.Done[c.ID] = Closed{c.Decision, c.Window, c.At}
+		s.Done[c.ID] = Closed{Expired, c.Window, c.At}
 	}
 	s.Warning = max(s.Warning, c.Warning)
 }
@@ -85,23 +92,6 @@ func (s *State) release(id string) {
 	}
 }
 
-// Restore makes the changes of a changelog, or of what came after a snapshot, in
-// order. Changes that are in the state already are skipped; a gap is an error.
-func (o *Owner) Restore(changes []Change) error {
-	for i := range changes {
-		c := &changes[i]
-		b := o.budgets[c.Budget]
-		if b == nil || c.Decision == Unknown || c.Seq <= b.state.Seq {
-			continue
-		}
-		if c.Seq != b.state.Seq+1 {
-			return fmt.Errorf("restoring budget %q: change %d follows %d: the changelog has a gap", c.Budget, c.Seq, b.state.Seq)
-		}
-		b.state.apply(c)
-	}
-	return nil
-}
-
 // Snapshot returns a copy of a budget's state, and false for one that is not
 // there.
 func (o *Owner) Snapshot(budget string) (State, bool) {
@@ -110,11 +100,33 @@ func (o *Owner) Snapshot(budget string) (State, bool) {
 		return State{}, false
 	}
 	s := b.state
-	s.Open, s.Done = maps.Clone(s.Open), maps.Clone(s.Done)
+	s.Open, s.Done, s.forgot = maps.Clone(s.Open), maps.Clone(s.Done), nil
 	return s, true
 }
 
-// Load sets a budget's state to a snapshot. It belongs before [Owner.Restore].
+// Summary is Snapshot without the calls, which are many.
+func (o *Owner) Summary(budget string) (State, bool) {
+	b := o.budgets[budget]
+	if b == nil {
+		return State{}, false
+	}
+	s := b.state
+	s.Open, s.Done, s.forgot = nil, nil, nil
+	return s, true
+}
+
+// Forgotten returns the calls of a budget that are no longer remembered, each once.
+func (o *Owner) Forgotten(budget string) []string {
+	b := o.budgets[budget]
+	if b == nil {
+		return nil
+	}
+	ids := b.state.forgot
+	b.state.forgot = nil
+	return ids
+}
+
+// Load sets a budget's state to a snapshot, before the first command.
 func (o *Owner) Load(budget string, s State) {
 	b := o.budgets[budget]
 	if b == nil {

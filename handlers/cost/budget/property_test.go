@@ -1,12 +1,10 @@
 package budget
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,7 +14,6 @@ import (
 // tape is a changelog that dies on demand, as a process does: before it keeps
 // something or after, but before anybody hears of it.
 type tape struct {
-	mu      sync.Mutex
 	changes []Change
 	left    int  // appends until it dies; below 0: never
 	kept    bool // whether the last one is kept
@@ -24,9 +21,7 @@ type tape struct {
 
 var errDied = errors.New("killed")
 
-func (l *tape) Append(_ context.Context, changes []Change) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+func (l *tape) Append(changes []Change) error {
 	if l.left == 0 {
 		if l.kept {
 			l.changes = append(l.changes, changes...)
@@ -38,68 +33,52 @@ func (l *tape) Append(_ context.Context, changes []Change) error {
 	return nil
 }
 
-// office is a budget whose owner is killed again and again.
+// office is a budget whose owner is killed again and again. The next one is made from
+// the changelog alone.
 type office struct {
-	t    *testing.T
-	tape tape
-	died atomic.Int64
+	t     *testing.T
+	limit string
 
-	mu   sync.Mutex
-	desk *Desk
-	next chan struct{} // closed when there is another desk
+	mu    sync.Mutex
+	tape  tape
+	rng   *rand.Rand
+	owner *Owner
+	died  int
 }
 
-func (o *office) open(d *Desk) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.desk = d
-	close(o.next)
-	o.next = make(chan struct{})
+func newOffice(t *testing.T, limit string) *office {
+	o := &office{t: t, limit: limit, rng: rand.New(rand.NewPCG(1, 2))}
+	o.next()
+	return o
 }
 
-func (o *office) find() (*Desk, <-chan struct{}) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.desk, o.next
-}
-
-// run lets one owner after the other decide, each made from the changelog alone.
-func (o *office) run(ctx context.Context, limit string, rng *rand.Rand) {
-	for ctx.Err() == nil {
-		next := owner(o.t, Hard, limit)
-		o.tape.mu.Lock()
-		if err := next.Restore(o.tape.changes); err != nil {
-			o.t.Error(err)
-		}
-		o.tape.left, o.tape.kept = 2+rng.IntN(20), rng.IntN(2) == 0
-		o.tape.mu.Unlock()
-		desk := NewDesk()
-		o.open(desk)
-		if err := desk.Run(ctx, next, &o.tape); errors.Is(err, errDied) {
-			o.died.Add(1)
-		}
+func (o *office) next() {
+	o.owner = owner(o.t, Hard, o.limit)
+	if err := o.owner.Restore(o.tape.changes); err != nil {
+		o.t.Error(err)
 	}
+	o.tape.left, o.tape.kept = 2+o.rng.IntN(400), o.rng.IntN(2) == 0
 }
 
-// ask asks until an owner answers.
-func (o *office) ask(ctx context.Context, c Command) Change {
+// ask asks until an owner lives long enough to answer.
+func (o *office) ask(c Command) Change {
 	for {
-		desk, next := o.find()
-		if desk != nil {
-			changes, err := desk.Ask(ctx, c)
-			if err == nil {
-				return changes[len(changes)-1]
-			}
-			if !errors.Is(err, ErrClosed) {
-				o.t.Error(err)
-				return Change{}
+		o.mu.Lock()
+		changes := o.owner.Handle(c)
+		var kept []Change
+		for _, c := range changes {
+			if c.Seq > 0 {
+				kept = append(kept, c)
 			}
 		}
-		select {
-		case <-next:
-		case <-ctx.Done():
-			o.t.Error(ctx.Err())
-			return Change{}
+		err := o.tape.Append(kept)
+		if err != nil {
+			o.died++
+			o.next()
+		}
+		o.mu.Unlock()
+		if err == nil {
+			return changes[len(changes)-1]
 		}
 	}
 }
@@ -111,12 +90,7 @@ func TestManyWorkersNeverExceedTheLimitWhileOwnersDie(t *testing.T) {
 	t.Parallel()
 	const workers, requests = 8, 10_000
 	limit := "60"
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	o := &office{t: t, next: make(chan struct{})}
-	var running sync.WaitGroup
-	stop, end := context.WithCancel(ctx)
-	running.Go(func() { o.run(stop, limit, rand.New(rand.NewPCG(1, 2))) })
-
+	o := newOffice(t, limit)
 	var work sync.WaitGroup
 	var mu sync.Mutex
 	var paid, worst decimal.Decimal
@@ -128,7 +102,7 @@ func TestManyWorkersNeverExceedTheLimitWhileOwnersDie(t *testing.T) {
 				for n := shard; n < requests/workers; n += 16 {
 					id := fmt.Sprintf("%d/%d", w, n)
 					most := decimal.New(rng.Int64N(40_000)+1, -6) // up to 4 cents
-					got := o.ask(ctx, Command{Budget: "b", Action: Reserve, ID: id, Amount: most, At: noon, TTL: time.Hour})
+					got := o.ask(Command{Budget: "b", Action: Reserve, ID: id, Amount: most, At: noon, TTL: time.Hour})
 					if got.Decision == Refused {
 						mu.Lock()
 						refused++
@@ -140,16 +114,12 @@ func TestManyWorkersNeverExceedTheLimitWhileOwnersDie(t *testing.T) {
 					paid = paid.Add(cost)
 					worst = decimal.Max(worst, paid)
 					mu.Unlock()
-					o.ask(ctx, Command{Budget: "b", Action: Settle, ID: id, Amount: cost, At: noon})
+					o.ask(Command{Budget: "b", Action: Settle, ID: id, Amount: cost, At: noon})
 				}
 			})
 		}
 	}
 	work.Wait()
-	end()
-	running.Wait()
-	cancel()
-
 	final := owner(t, Hard, limit)
 	if err := final.Restore(o.tape.changes); err != nil {
 		t.Fatal(err)
@@ -164,10 +134,10 @@ func TestManyWorkersNeverExceedTheLimitWhileOwnersDie(t *testing.T) {
 	if !s.Spent.Equal(paid) || !s.Reserved.IsZero() || len(s.Open) > 0 {
 		t.Errorf("the owner believes in %s spent and %s reserved; %s was spent", s.Spent, s.Reserved, paid)
 	}
-	if o.died.Load() < 10 {
-		t.Errorf("only %d owners died", o.died.Load())
+	if o.died < 10 {
+		t.Errorf("only %d owners died", o.died)
 	}
-	t.Logf("%s of %s spent, %d of %d refused, %d owners died, %d changes", paid, limit, refused, requests, o.died.Load(), len(o.tape.changes))
+	t.Logf("%s of %s spent, %d of %d refused, %d owners died, %d changes", paid, limit, refused, requests, o.died, len(o.tape.changes))
 }
 
 // Calls that cost more than was reserved exceed the limit by the difference, for
@@ -199,27 +169,27 @@ func TestTheExcessIsWhatCallsCostBeyondTheirReservation(t *testing.T) {
 
 func TestTheEstimatorLearnsByKeyAndFallsBackToTheModel(t *testing.T) {
 	t.Parallel()
-	e := &Estimator{First: dec("0.05")}
-	mine := Key{"k1", "gpt", "r"}
-	if got := e.Estimate(mine); !got.Equal(dec("0.05")) {
+	e, first := new(Estimator), dec("0.05")
+	mine := Key{"k1", "gpt", "r", "USD"}
+	if got := e.Estimate(mine, first); !got.Equal(dec("0.05")) {
 		t.Errorf("unknown: %s", got)
 	}
 	for n := range 100 {
-		e.Learn(Key{"k2", "gpt", "r"}, decimal.New(int64(n+1), -3))
+		e.Learn(Key{"k2", "gpt", "r", "USD"}, decimal.New(int64(n+1), -3))
 	}
-	if got := e.Estimate(mine); got.LessThan(dec("0.095")) || got.GreaterThan(dec("0.107")) {
+	if got := e.Estimate(mine, first); got.LessThan(dec("0.095")) || got.GreaterThan(dec("0.107")) {
 		t.Errorf("from the route: %s, want 0.095 and at most an eighth more", got)
 	}
 	for range 100 {
 		e.Learn(mine, dec("2"))
 	}
-	if got := e.Estimate(mine); got.LessThan(dec("2")) || got.GreaterThan(dec("2.25")) {
+	if got := e.Estimate(mine, first); got.LessThan(dec("2")) || got.GreaterThan(dec("2.25")) {
 		t.Errorf("its own: %s", got)
 	}
 	for range 20_000 {
 		e.Learn(mine, dec("0.001"))
 	}
-	if got := e.Estimate(mine); got.GreaterThan(dec("0.0012")) {
+	if got := e.Estimate(mine, first); got.GreaterThan(dec("0.0012")) {
 		t.Errorf("it does not forget: %s", got)
 	}
 	for _, s := range []string{"0", "-1", "0.000000000001", "1e30"} {
