@@ -33,8 +33,17 @@ type rule struct {
 	Rule
 	models map[string]bool // nil: any
 	// own, or byModel by the requested model, are lists to rank one after another.
-	own     []list
-	byModel map[string][]list // shared by rules of the same fallback
+	own     *menu
+	byModel map[string]*menu // shared by rules of the same fallback
+}
+
+// menu is the lists that a rule has for a request, with their outcome where that
+// is the same for all requests.
+type menu struct {
+	lists    []list
+	constant bool // the two below are the outcome, unless a residency holds
+	targets  []schemas.Target
+	decision []pipeline.Candidate
 }
 
 // list is candidates that are ranked together.
@@ -53,7 +62,7 @@ func NewRouter(models []Model, rules []Rule, sources Sources) *Router {
 		r.models[m.Name] = m.Targets
 		r.names = append(r.names, m.Name)
 	}
-	shared := make(map[string]map[string][]list)
+	shared := make(map[string]map[string]*menu)
 	for _, in := range rules {
 		ready := rule{Rule: in}
 		if len(in.Models) > 0 {
@@ -67,12 +76,15 @@ func NewRouter(models []Model, rules []Rule, sources Sources) *Router {
 			r.guards = append(r.guards, ready)
 			continue
 		case len(in.Targets) > 0:
-			ready.own = lists("route "+in.Name, "", in.Targets, in.Fallback, r.models)
+			ready.own = newMenu(lists("route "+in.Name, "", in.Targets, in.Fallback, r.models), in.Strategy)
 			r.names = append(r.names, in.Models...)
 		default:
 			key := strings.Join(in.Fallback, "\x00")
+			if _, same := in.Strategy.(Constant); same {
+				key += fmt.Sprintf("\x00\x00%T", in.Strategy)
+			}
 			if shared[key] == nil {
-				shared[key] = r.everyModel(in.Fallback)
+				shared[key] = r.everyModel(in.Fallback, in.Strategy)
 			}
 			ready.byModel = shared[key]
 		}
@@ -101,12 +113,23 @@ func needs(rules []rule) []need {
 	return out
 }
 
-func (r *Router) everyModel(fallback []string) map[string][]list {
-	all := make(map[string][]list, len(r.models))
+func (r *Router) everyModel(fallback []string, s Strategy) map[string]*menu {
+	all := make(map[string]*menu, len(r.models))
 	for name, specs := range r.models {
-		all[name] = lists("model "+name, name, specs, fallback, r.models)
+		all[name] = newMenu(lists("model "+name, name, specs, fallback, r.models), s)
 	}
 	return all
+}
+
+// newMenu asks a constant strategy once and for all.
+func newMenu(all []list, s Strategy) *menu {
+	m := &menu{lists: all}
+	if _, m.constant = s.(Constant); m.constant {
+		job := &pipeline.Job{Request: new(schemas.Request)}
+		rank(NewQuery(job, Sources{}), s, all, nil)
+		m.targets, m.decision = slices.Clip(job.Targets), slices.Clip(job.Decision)
+	}
+	return m
 }
 
 // lists makes the lists of a rule for requests for model ("" where the rule has
@@ -143,7 +166,8 @@ func newList(origin string, specs []TargetSpec, seen map[schemas.Target]bool) li
 	return l
 }
 
-// Handle writes Route, Targets and Decision on the job. It returns a
+// Handle writes Route, Targets and Decision on the job; the slices may be shared
+// by jobs and are not to be changed. It returns a
 // *schemas.Failure with code unroutable when no rule matches, the model is
 // unknown, or the residency or the strategy leaves no target.
 func (r *Router) Handle(_ context.Context, job *pipeline.Job) error {
@@ -189,7 +213,11 @@ func (r *Router) decide(q *Query, trace *Trace) *schemas.Failure {
 		q.residency = append(q.residency, in.Residency)
 	}
 	job.Route = in.Name
-	rank(q, in.Strategy, todo, trace)
+	if todo.constant && len(q.residency) == 0 && trace == nil {
+		job.Targets, job.Decision = todo.targets, todo.decision
+	} else {
+		rank(q, in.Strategy, todo.lists, trace)
+	}
 	if len(job.Targets) == 0 {
 		return schemas.Fail(schemas.Unroutable, "route "+in.Name+" has no target that suits this request", nil)
 	}
@@ -244,12 +272,13 @@ const handedOn = 16
 
 // rank writes the targets of all lists on the job, and why.
 func rank(q *Query, s Strategy, todo []list, trace *Trace) {
-	job, total := q.Job, 0
+	job, total, more := q.Job, 0, 0
 	for i := range todo {
-		total += min(len(todo[i].candidates), handedOn+1)
+		total += min(len(todo[i].candidates), handedOn)
+		more += min(len(todo[i].more), 1)
 	}
 	job.Targets = make([]schemas.Target, 0, total)
-	job.Decision = make([]pipeline.Candidate, 0, total)
+	job.Decision = make([]pipeline.Candidate, 0, total+more)
 	for i := range todo {
 		l := &todo[i]
 		q.why = q.why[:0]
@@ -262,10 +291,10 @@ func rank(q *Query, s Strategy, todo []list, trace *Trace) {
 		for j := range ranked[:min(len(ranked), handedOn)] {
 			c := &ranked[j]
 			job.Targets = append(job.Targets, c.Target)
-			job.Decision = append(job.Decision, pipeline.Candidate{Target: c.Target, Reason: l.reason(q, c), Kept: true})
+			job.Decision = append(job.Decision, pipeline.Candidate{Target: &c.TargetSpec.Target, Reason: l.reason(q, c), Kept: true})
 		}
 		if more := len(ranked) - handedOn; more > 0 {
-			job.Decision = append(job.Decision, pipeline.Candidate{Target: ranked[handedOn].Target, Reason: l.more[more]})
+			job.Decision = append(job.Decision, pipeline.Candidate{Target: &ranked[handedOn].TargetSpec.Target, Reason: l.more[more]})
 		}
 		if len(ranked) < len(l.candidates) {
 			l.leftOut(q, ranked)
@@ -309,7 +338,7 @@ func (l *list) leftOut(q *Query, ranked []Candidate) {
 		if q.kept[i] {
 			continue
 		}
-		out := pipeline.Candidate{Target: c.Target, Reason: l.dropped(q, c)}
+		out := pipeline.Candidate{Target: &c.TargetSpec.Target, Reason: l.dropped(q, c)}
 		if named++; named > handedOn {
 			out.Reason = fmt.Sprintf("%s: one of %d that were left out", l.origin, len(l.candidates)-len(ranked))
 			q.Job.Decision = append(q.Job.Decision, out)

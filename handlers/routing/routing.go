@@ -27,6 +27,13 @@ type Strategy interface {
 	Rank(q *Query, candidates []Candidate) []Candidate
 }
 
+// Constant is a Strategy without settings whose order depends on the candidates
+// alone. It is asked when the Router is made, and for a request only where a
+// residency leaves candidates out.
+type Constant interface {
+	Constant()
+}
+
 // Observer is a Strategy that learns from how requests went. Observe is called
 // once for each settled job of its route, with the job in q, under the rules of
 // Rank.

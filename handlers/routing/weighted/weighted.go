@@ -3,6 +3,7 @@ package weighted
 
 import (
 	"math"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -35,38 +36,76 @@ func New(c Config, _ catalog.Env) (routing.Strategy, error) { return &strategy{s
 
 type strategy struct{ seed uint64 }
 
+// place is a candidate that is drawn so far.
+type place struct {
+	score float64
+	at    int
+	one   routing.Candidate
+}
+
+// Rank implements routing.Strategy. It draws in places of its own and moves
+// candidates once, since there may be hundreds of them.
 func (s *strategy) Rank(q *routing.Query, c []routing.Candidate) []routing.Candidate {
 	h := xxhash.Sum64String(q.Request.ID) ^ s.seed
+	var first [drawn]place
+	n, limit := 0, 0.0
 	for i := range c {
-		at, limit := i, 0.0
-		if i >= drawn {
-			at, limit = drawn-1, c[drawn-1].Score
+		spec := c[i].TargetSpec
+		score := score(routing.Mix(h^spec.Draw()), spec.Weight, limit)
+		if score <= limit {
+			continue
 		}
-		score := score(routing.Mix(h^c[i].Draw()), c[i].Weight, limit)
-		c[i].Score = score
-		if i >= drawn {
-			if score <= limit {
-				continue
-			}
-			c[at], c[i] = c[i], c[at]
+		if n < drawn {
+			n++
 		}
-		one := c[at]
-		for ; at > 0 && score > c[at-1].Score; at-- {
-			c[at] = c[at-1]
+		at := n - 1
+		for ; at > 0 && score > first[at-1].score; at-- {
+			first[at].score, first[at].at = first[at-1].score, first[at-1].at
 		}
-		c[at] = one
+		first[at].score, first[at].at = score, i
+		if n == drawn {
+			limit = first[n-1].score
+		}
 	}
+	lead(c, first[:n])
 	return c
 }
 
+// lead puts those drawn before the others, which keep their order.
+func lead(c []routing.Candidate, first []place) {
+	var taken uint64 // of the first 64; the others are looked for
+	last := 0
+	for i := range first {
+		at := first[i].at
+		first[i].one = c[at]
+		last = max(last, at)
+		if at < 64 {
+			taken |= 1 << at
+		}
+	}
+	to := last
+	for from := last; from >= 0; from-- {
+		if from < 64 && taken&(1<<from) != 0 || from >= 64 && slices.ContainsFunc(first, func(p place) bool { return p.at == from }) {
+			continue
+		}
+		if to != from {
+			c[to] = c[from]
+		}
+		to--
+	}
+	for i := range first {
+		c[i] = first[i].one
+	}
+}
+
 // score returns w / -ln(u), or 0 where that is not above limit: -ln(u) is at
-// least 1-u, which saves most of the logarithms.
+// least 2(1-u)/(1+u), which saves most of the logarithms.
 func score(h uint64, weight int, limit float64) float64 {
 	if weight <= 0 {
 		return 0
 	}
 	u, w := routing.Uniform(h), float64(weight)
-	if w <= limit*(1-u) {
+	if w*(1+u) <= limit*2*(1-u) {
 		return 0
 	}
 	return w / -math.Log(u)
