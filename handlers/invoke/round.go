@@ -25,6 +25,7 @@ type round struct {
 	best   *schemas.Failure
 	number int // of the last attempt, over all rounds
 
+	limited       bool  // there were limits when it began
 	input, output int64 // tokens that the request is expected to take
 
 	blocked *blocked // by a limit, as acquire found; nil: nothing is
@@ -49,7 +50,8 @@ func newRound(s *Stage, job *pipeline.Job) *round {
 	if r.outgoing == nil {
 		r.outgoing = job.Request
 	}
-	if s.limits.Limiter != nil || s.hedges != nil {
+	r.limited = s.limits.Limiter != nil && !s.limits.Idle()
+	if r.limited || s.hedges != nil {
 		r.input, r.output = estimate(r.outgoing)
 	}
 	r.states = make([]state, len(job.Targets))
