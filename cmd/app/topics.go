@@ -26,6 +26,7 @@ const (
 	TopicAudit    = "events.audit"
 	TopicMetrics  = "events.metrics"
 	TopicDead     = "dead"
+	TopicCanaries = "state.canaries" // key: canary/worker; compacted
 )
 
 // tiers returns the retry topics: sira.retry.30s, sira.retry.2m, ….
@@ -83,7 +84,9 @@ func (c *Config) Topics() []kafka.TopicSpec {
 	for _, t := range c.tiers() {
 		out = append(out, spec(t.Topic, k.EventPartitions))
 	}
-	return append(out, spec(c.Topic(TopicDead), 1))
+	canaries := spec(c.Topic(TopicCanaries), 1)
+	canaries.Compact, canaries.Retention = true, 0
+	return append(out, spec(c.Topic(TopicDead), 1), canaries)
 }
 
 // subjects says which topics carry which kind of value.
