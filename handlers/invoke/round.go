@@ -31,6 +31,7 @@ type round struct {
 	blocked *blocked // by a limit, as acquire found; nil: nothing is
 	turn    *ticket  // for which this round has waited
 	voice   voice
+	said    said // by an attempt that broke off
 }
 
 // voice is the numbering of the chunks of the attempt that speaks, or spoke last.
@@ -42,6 +43,7 @@ type voice struct {
 // state is what this round knows of a target.
 type state struct {
 	done    bool // not asked again in this round
+	whole   bool // not asked to go on from what another said
 	retries int
 }
 
@@ -105,6 +107,10 @@ func (r *round) asking(ctx context.Context) (*schemas.Failure, error) {
 		}
 		if ctx.Err() != nil {
 			return stopped(ctx, r.job)
+		}
+		if a.refusedPrefix() {
+			r.states[a.index].whole = true // it is asked for the whole answer
+			continue
 		}
 		r.keep(a.failure)
 		goOn, err := r.decide(ctx, a.index, a.lease, a.failure)
