@@ -111,7 +111,8 @@ func (a *attempt) refusedPrefix() bool {
 	return false
 }
 
-// joinPrefix makes a continuation the whole answer.
+// joinPrefix makes a continuation the whole answer. What the calls before took is on
+// their own records: adapters say what a stream that broke off used, or estimate it.
 func (a *attempt) joinPrefix() {
 	if a.prefix.text == "" || len(a.res.Choices) == 0 {
 		return
@@ -124,22 +125,6 @@ func (a *attempt) joinPrefix() {
 	m.Parts[at].Text = a.prefix.text + m.Parts[at].Text
 	for _, one := range a.prefix.calls {
 		a.res.Warnings = append(a.res.Warnings, fmt.Sprintf("%d bytes of the answer are of call %d, which broke off", one.bytes, one.attempt))
-		a.charge(one)
-	}
-}
-
-// charge counts what a call took that is part of the answer after all. Vendors charge
-// for it, and when a stream breaks off most have not said how much it is.
-func (a *attempt) charge(part spoken) {
-	for i := range a.job.Attempts {
-		one := &a.job.Attempts[i]
-		output := (int64(part.bytes) + 3) / 4
-		if one.Number != part.attempt || one.Usage.OutputTokens >= output {
-			continue
-		}
-		input, _ := estimate(a.outgoing)
-		one.Usage.InputTokens = max(one.Usage.InputTokens, input)
-		one.Usage.OutputTokens, one.Usage.Source = output, schemas.UsageEstimated
 	}
 }
 
