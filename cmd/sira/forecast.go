@@ -77,7 +77,7 @@ that has not ended yet is left out.`,
 	f.Float64Var(&o.cfg.Level, "level", 0.9, "share of cases that an interval is to hold in")
 	if what == "spend" {
 		f.StringVar(&o.currency, "currency", "USD", "currency of the costs")
-		f.TextVar(&o.budget, "budget", decimal.Decimal{}, "what is left to spend; says when it will be used up")
+		f.TextVar(&o.budget, "budget", decimal.Decimal{}, "`amount` that is left to spend; says when it will be used up")
 	}
 	return cmd
 }
