@@ -279,9 +279,17 @@ func rank(q *Query, s Strategy, todo []list, trace *Trace) {
 	}
 	job.Targets = make([]schemas.Target, 0, total)
 	job.Decision = make([]pipeline.Candidate, 0, total+more)
+	chooser, _ := s.(Chooser)
+	if trace != nil || len(q.residency) > 0 {
+		chooser = nil
+	}
 	for i := range todo {
 		l := &todo[i]
 		q.why = q.why[:0]
+		if chooser != nil {
+			l.choose(q, chooser)
+			continue
+		}
 		q.scratch = append(q.scratch[:0], l.candidates...)
 		ranked := reside(q, q.scratch)
 		if len(ranked) > 0 {
@@ -289,9 +297,7 @@ func rank(q *Query, s Strategy, todo []list, trace *Trace) {
 		}
 		trace.list(q, l, ranked)
 		for j := range ranked[:min(len(ranked), handedOn)] {
-			c := &ranked[j]
-			job.Targets = append(job.Targets, c.Target)
-			job.Decision = append(job.Decision, pipeline.Candidate{Target: &c.TargetSpec.Target, Reason: l.reason(q, c), Kept: true})
+			l.handOn(q, &ranked[j])
 		}
 		if more := len(ranked) - handedOn; more > 0 {
 			job.Decision = append(job.Decision, pipeline.Candidate{Target: &ranked[handedOn].TargetSpec.Target, Reason: l.more[more]})
@@ -300,6 +306,35 @@ func rank(q *Query, s Strategy, todo []list, trace *Trace) {
 			l.leftOut(q, ranked)
 		}
 	}
+}
+
+// choose writes what a chooser says comes first on the job, and the others after it.
+func (l *list) choose(q *Query, s Chooser) {
+	q.places = s.Choose(q, l.candidates, q.places[:0])
+	first := q.places[:min(len(q.places), handedOn)]
+	for _, at := range first {
+		l.handOn(q, &l.candidates[at])
+	}
+	next, handed := 0, len(first)
+	for ; next < len(l.candidates); next++ {
+		if slices.Contains(q.places, next) {
+			continue
+		}
+		if handed == handedOn {
+			break
+		}
+		l.handOn(q, &l.candidates[next])
+		handed++
+	}
+	if more := len(l.candidates) - handedOn; more > 0 {
+		q.Job.Decision = append(q.Job.Decision, pipeline.Candidate{Target: &l.candidates[min(next, len(l.candidates)-1)].TargetSpec.Target, Reason: l.more[more]})
+	}
+}
+
+// handOn writes a target and why it is there on the job.
+func (l *list) handOn(q *Query, c *Candidate) {
+	q.Job.Targets = append(q.Job.Targets, c.Target)
+	q.Job.Decision = append(q.Job.Decision, pipeline.Candidate{Target: &c.TargetSpec.Target, Reason: l.reason(q, c), Kept: true})
 }
 
 // reside leaves out what a residency forbids. It stands before every strategy

@@ -36,66 +36,58 @@ func New(c Config, _ catalog.Env) (routing.Strategy, error) { return &strategy{s
 
 type strategy struct{ seed uint64 }
 
-// place is a candidate that is drawn so far.
-type place struct {
-	score float64
-	at    int
-	one   routing.Candidate
+// Rank implements routing.Strategy.
+func (s *strategy) Rank(q *routing.Query, c []routing.Candidate) []routing.Candidate {
+	var room [drawn]int
+	lead(c, s.Choose(q, c, room[:0]))
+	return c
 }
 
-// Rank implements routing.Strategy. It draws in places of its own and moves
-// candidates once, since there may be hundreds of them.
-func (s *strategy) Rank(q *routing.Query, c []routing.Candidate) []routing.Candidate {
+// Choose implements routing.Chooser.
+func (s *strategy) Choose(q *routing.Query, c []routing.Candidate, first []int) []int {
 	h := xxhash.Sum64String(q.Request.ID) ^ s.seed
-	var first [drawn]place
-	n, limit := 0, 0.0
+	var scores [drawn]float64
+	from, limit := len(first), 0.0
 	for i := range c {
 		spec := c[i].TargetSpec
 		score := score(routing.Mix(h^spec.Draw()), spec.Weight, limit)
 		if score <= limit {
 			continue
 		}
+		n := len(first) - from
 		if n < drawn {
-			n++
+			first = append(first, 0)
+		} else {
+			n--
 		}
-		at := n - 1
-		for ; at > 0 && score > first[at-1].score; at-- {
-			first[at].score, first[at].at = first[at-1].score, first[at-1].at
+		places := first[from:]
+		for ; n > 0 && score > scores[n-1]; n-- {
+			scores[n], places[n] = scores[n-1], places[n-1]
 		}
-		first[at].score, first[at].at = score, i
-		if n == drawn {
-			limit = first[n-1].score
+		scores[n], places[n] = score, i
+		if len(places) == drawn {
+			limit = scores[drawn-1]
 		}
 	}
-	lead(c, first[:n])
-	return c
+	return first
 }
 
-// lead puts those drawn before the others, which keep their order.
-func lead(c []routing.Candidate, first []place) {
-	var taken uint64 // of the first 64; the others are looked for
-	last := 0
-	for i := range first {
-		at := first[i].at
-		first[i].one = c[at]
+// lead puts those at the given places before the others, which keep their order.
+func lead(c []routing.Candidate, places []int) {
+	var ones [drawn]routing.Candidate
+	last := -1
+	for i, at := range places {
+		ones[i] = c[at]
 		last = max(last, at)
-		if at < 64 {
-			taken |= 1 << at
-		}
 	}
 	to := last
 	for from := last; from >= 0; from-- {
-		if from < 64 && taken&(1<<from) != 0 || from >= 64 && slices.ContainsFunc(first, func(p place) bool { return p.at == from }) {
-			continue
-		}
-		if to != from {
+		if !slices.Contains(places, from) {
 			c[to] = c[from]
+			to--
 		}
-		to--
 	}
-	for i := range first {
-		c[i] = first[i].one
-	}
+	copy(c, ones[:len(places)])
 }
 
 // score returns w / -ln(u), or 0 where that is not above limit: -ln(u) is at
