@@ -37,23 +37,6 @@ type rule struct {
 	byModel map[string]*menu // shared by rules of the same fallback
 }
 
-// menu is the lists that a rule has for a request, with their outcome where that
-// is the same for all requests.
-type menu struct {
-	lists    []list
-	constant bool // the two below are the outcome, unless a residency holds
-	targets  []schemas.Target
-	decision []pipeline.Candidate
-}
-
-// list is candidates that are ranked together.
-type list struct {
-	origin     string
-	candidates []Candidate
-	kept       []string // reason of each candidate, where it is kept
-	more       []string // reason of what follows the targets that are handed on, by how many there are
-}
-
 // NewRouter returns the stage for models and rules. It trusts its arguments:
 // [Config.Faults] finds what is wrong with a configuration.
 func NewRouter(models []Model, rules []Rule, sources Sources) *Router {
@@ -119,51 +102,6 @@ func (r *Router) everyModel(fallback []string, s Strategy) map[string]*menu {
 		all[name] = newMenu(lists("model "+name, name, specs, fallback, r.models), s)
 	}
 	return all
-}
-
-// newMenu asks a constant strategy once and for all.
-func newMenu(all []list, s Strategy) *menu {
-	m := &menu{lists: all}
-	if _, m.constant = s.(Constant); m.constant {
-		job := &pipeline.Job{Request: new(schemas.Request)}
-		rank(NewQuery(job, Sources{}), s, all, nil)
-		m.targets, m.decision = slices.Clip(job.Targets), slices.Clip(job.Decision)
-	}
-	return m
-}
-
-// lists makes the lists of a rule for requests for model ("" where the rule has
-// targets of its own). A target that stands in an earlier list is not repeated.
-func lists(origin, model string, specs []TargetSpec, fallback []string, models map[string][]TargetSpec) []list {
-	seen := make(map[schemas.Target]bool)
-	out := []list{newList(origin, specs, seen)}
-	for _, name := range fallback {
-		if name == model {
-			continue
-		}
-		if l := newList("fallback to model "+name, models[name], seen); len(l.candidates) > 0 {
-			out = append(out, l)
-		}
-	}
-	return out
-}
-
-func newList(origin string, specs []TargetSpec, seen map[schemas.Target]bool) list {
-	l := list{origin: origin}
-	var fresh []TargetSpec
-	for _, s := range specs {
-		if seen[s.Target] {
-			continue
-		}
-		seen[s.Target] = true
-		fresh = append(fresh, s)
-		l.kept = append(l.kept, fmt.Sprintf("%s: priority %d, weight %d", origin, s.Priority, s.Weight))
-	}
-	l.candidates = Candidates(fresh...)
-	for n := range max(len(fresh)-handedOn+1, 0) {
-		l.more = append(l.more, fmt.Sprintf("%s: after the first %d, %d in all", origin, handedOn, n))
-	}
-	return l
 }
 
 // Handle writes Route, Targets and Decision on the job; the slices may be shared
@@ -300,41 +238,12 @@ func rank(q *Query, s Strategy, todo []list, trace *Trace) {
 			l.handOn(q, &ranked[j])
 		}
 		if more := len(ranked) - handedOn; more > 0 {
-			job.Decision = append(job.Decision, pipeline.Candidate{Target: &ranked[handedOn].TargetSpec.Target, Reason: l.more[more]})
+			job.Decision = append(job.Decision, pipeline.Candidate{Target: &ranked[handedOn].Target, Reason: l.more[more]})
 		}
 		if len(ranked) < len(l.candidates) {
 			l.leftOut(q, ranked)
 		}
 	}
-}
-
-// choose writes what a chooser says comes first on the job, and the others after it.
-func (l *list) choose(q *Query, s Chooser) {
-	q.places = s.Choose(q, l.candidates, q.places[:0])
-	first := q.places[:min(len(q.places), handedOn)]
-	for _, at := range first {
-		l.handOn(q, &l.candidates[at])
-	}
-	next, handed := 0, len(first)
-	for ; next < len(l.candidates); next++ {
-		if slices.Contains(q.places, next) {
-			continue
-		}
-		if handed == handedOn {
-			break
-		}
-		l.handOn(q, &l.candidates[next])
-		handed++
-	}
-	if more := len(l.candidates) - handedOn; more > 0 {
-		q.Job.Decision = append(q.Job.Decision, pipeline.Candidate{Target: &l.candidates[min(next, len(l.candidates)-1)].TargetSpec.Target, Reason: l.more[more]})
-	}
-}
-
-// handOn writes a target and why it is there on the job.
-func (l *list) handOn(q *Query, c *Candidate) {
-	q.Job.Targets = append(q.Job.Targets, c.Target)
-	q.Job.Decision = append(q.Job.Decision, pipeline.Candidate{Target: &c.TargetSpec.Target, Reason: l.reason(q, c), Kept: true})
 }
 
 // reside leaves out what a residency forbids. It stands before every strategy
@@ -352,40 +261,4 @@ func reside(q *Query, c []Candidate) []Candidate {
 		})
 	}
 	return c
-}
-
-func (l *list) reason(q *Query, c *Candidate) string {
-	if why := q.Notes(c); why != "" {
-		return l.kept[c.at] + "; " + why
-	}
-	return l.kept[c.at]
-}
-
-// leftOut writes the candidates that were not ranked on the job.
-func (l *list) leftOut(q *Query, ranked []Candidate) {
-	q.kept = append(q.kept[:0], make([]bool, len(l.candidates))...)
-	for i := range ranked {
-		q.kept[ranked[i].at] = true
-	}
-	named := 0
-	for i := range l.candidates {
-		c := &l.candidates[i]
-		if q.kept[i] {
-			continue
-		}
-		out := pipeline.Candidate{Target: &c.TargetSpec.Target, Reason: l.dropped(q, c)}
-		if named++; named > handedOn {
-			out.Reason = fmt.Sprintf("%s: one of %d that were left out", l.origin, len(l.candidates)-len(ranked))
-			q.Job.Decision = append(q.Job.Decision, out)
-			return
-		}
-		q.Job.Decision = append(q.Job.Decision, out)
-	}
-}
-
-func (l *list) dropped(q *Query, c *Candidate) string {
-	if why := q.Notes(c); why != "" {
-		return why
-	}
-	return l.origin + ": left out by the strategy"
 }

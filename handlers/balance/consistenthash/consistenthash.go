@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/sira-ai/sira/handlers/balance"
 	"github.com/sira-ai/sira/pipeline/catalog"
@@ -99,8 +100,8 @@ func (d drawn) score() float64 { return -math.Log(1-d.v) / d.w }
 // first returns where the first in rank of those that may be it stands.
 func first(near []drawn) int {
 	at, least := 0, math.Inf(1)
-	for i := len(near) - 1; i >= 0; i-- { // the last is the best, or nearly
-		if d := near[i]; d.v < least*d.w {
+	for _, d := range slices.Backward(near) { // the last is the best, or nearly
+		if d.v < least*d.w {
 			if s := d.score(); s <= least {
 				at, least = d.at, s
 			}
