@@ -55,8 +55,8 @@ type Job struct {
 	Deadline time.Time        // never zero; set by the source from request, header or lane
 
 	Route     string              // name of the matching route; written by routing
-	Targets   []schemas.Target    // best first; written by routing
-	Decision  []Candidate         // why each candidate was kept, dropped, ranked; written by routing
+	Targets   []schemas.Target    // best first; written by routing; jobs share it, so it is replaced, never changed
+	Decision  []Candidate         // why each candidate was kept, dropped, ranked; written by routing and shared likewise
 	Attempts  []schemas.Attempt   // in order, those of earlier rounds first; written by invoke
 	Response  *schemas.Response   // written by whichever stage answers
 	Answered  *schemas.Target     // who answered; written with Response
@@ -95,9 +95,9 @@ type Pending struct {
 
 // Candidate is one target that routing looked at.
 type Candidate struct {
-	Target schemas.Target `json:"target"`
-	Reason string         `json:"reason"` // why it stands where it stands, or was left out
-	Kept   bool           `json:"kept"`
+	Target *schemas.Target `json:"target"` // of the configuration: not to be changed
+	Reason string          `json:"reason"` // why it stands where it stands, or was left out
+	Kept   bool            `json:"kept"`
 }
 
 // Outcome returns ok or the failure's code.

@@ -186,7 +186,7 @@ func (a *App) start(ctx context.Context, g *group) error {
 		}
 	}
 	if a.has(RoleWorker) {
-		return a.startWorker(g)
+		return a.startWorker(ctx, g)
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/sira-ai/sira/handlers/balance/discover"
 	"github.com/sira-ai/sira/handlers/invoke"
 	"github.com/sira-ai/sira/handlers/provider"
+	"github.com/sira-ai/sira/handlers/provider/models"
 	"github.com/sira-ai/sira/pipeline/catalog"
 )
 
@@ -52,6 +53,16 @@ func (a *App) pool(g *group, p *ProviderConfig, bc balance.Config, env catalog.E
 	pool, err := invoke.NewPool(p.Name, p.Kind, bc, b, members.configured, a.breakerChanged)
 	if err != nil {
 		return nil, err
+	}
+	if a.cfg.Invoke.Continue {
+		catalogue, err := models.Default()
+		if err != nil {
+			return nil, err
+		}
+		pool.Continues = func(model string) bool {
+			m := catalogue.Find(p.Kind, model)
+			return m != nil && m.Does(models.Prefill)
+		}
 	}
 	if _, ok := members.configured[0].Caller.(balance.Prober); ok {
 		health := balance.NewHealth(pool.Pool, func(e *balance.Endpoint) balance.Prober {

@@ -34,6 +34,7 @@ const (
 	TopicBudgetReserve = "budgets.reserve"
 	TopicBudgetSettle  = "budgets.settle"
 	TopicBudgetState   = "state.budgets"
+	TopicCanaries      = "state.canaries" // key: canary/worker; compacted
 )
 
 // statesRetention is how long the state of an endpoint that is gone is kept.
@@ -98,10 +99,12 @@ func (c *Config) Topics() []kafka.TopicSpec {
 	for _, t := range c.tiers() {
 		out = append(out, spec(t.Topic, k.EventPartitions))
 	}
+	canaries := spec(c.Topic(TopicCanaries), 1)
+	canaries.Compact, canaries.Retention = true, 0
 	// What endpoints did an hour ago is of no use to anybody, and neither is yesterday's state.
 	seen, states := spec(c.Topic(TopicEndpoints), k.EventPartitions), spec(c.Topic(TopicStates), k.EventPartitions)
 	seen.Retention, states.Retention, states.Compact = time.Hour, statesRetention, true
-	return append(out, seen, states, spec(c.Topic(TopicDead), 1))
+	return append(out, seen, states, spec(c.Topic(TopicDead), 1), canaries)
 }
 
 // subjects says which topics carry which kind of value.

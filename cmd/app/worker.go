@@ -33,7 +33,7 @@ import (
 )
 
 // startWorker builds the itinerary and starts taking requests.
-func (a *App) startWorker(g *group) error {
+func (a *App) startWorker(ctx context.Context, g *group) error {
 	c := &a.cfg
 	w := &c.Worker
 	env := catalog.Env{Log: a.log, HTTP: &http.Client{Transport: provider.NewTransport()}}
@@ -52,7 +52,15 @@ func (a *App) startWorker(g *group) error {
 		return err
 	}
 	measured := new(routing.Measured)
-	router, err := c.Router(env, routing.Sources{Health: measured})
+	sources := routing.Sources{Health: measured}
+	following, err := a.canarySource(ctx, g)
+	if err != nil {
+		return err
+	}
+	if following != nil {
+		sources.Canaries = following
+	}
+	router, err := c.Router(env, sources)
 	if err != nil {
 		return err
 	}
@@ -109,6 +117,9 @@ func (a *App) startWorker(g *group) error {
 		return err
 	}
 	g.run("shares of limits", sharing.run)
+	if following != nil {
+		g.run("canaries", func(ctx context.Context) error { return following.run(ctx, hasFirst(engine, c.lanes()[0].Name)) })
+	}
 	s := &sampler{engine: engine, pools: pools, predictor: predictor, limits: limits.Limiter, client: chunks, codec: a.codecs.Metric, topic: c.Topic(TopicMetrics), worker: c.Instance, log: a.log}
 	g.run("metrics sampler", s.run)
 	g.run("worker", func(ctx context.Context) error {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/shopspring/decimal"
 	"github.com/spf13/cobra"
 
 	"github.com/sira-ai/sira/handlers/cost/forecast"
@@ -26,7 +27,7 @@ func (c *cli) forecastCommand() *cobra.Command {
 type forecasting struct {
 	what, tenant, currency string
 	weeks                  int
-	budget                 float64
+	budget                 decimal.Decimal
 	cfg                    forecast.Config
 }
 
@@ -76,7 +77,7 @@ that has not ended yet is left out.`,
 	f.Float64Var(&o.cfg.Level, "level", 0.9, "share of cases that an interval is to hold in")
 	if what == "spend" {
 		f.StringVar(&o.currency, "currency", "USD", "currency of the costs")
-		f.Float64Var(&o.budget, "budget", 0, "what is left to spend; says when it will be used up")
+		f.TextVar(&o.budget, "budget", decimal.Decimal{}, "`amount` that is left to spend; says when it will be used up")
 	}
 	return cmd
 }
@@ -171,11 +172,11 @@ func (c *cli) printForecast(w io.Writer, f *forecast.Forecast, o *forecasting, e
 }
 
 // exhaustion says when a budget is used up, or nil without one.
-func exhaustion(f *forecast.Forecast, budget float64, end time.Time) map[string]*string {
-	if budget <= 0 {
+func exhaustion(f *forecast.Forecast, budget decimal.Decimal, end time.Time) map[string]*string {
+	if !budget.IsPositive() {
 		return nil
 	}
-	e := f.Exhausts(budget)
+	e := f.Exhausts(budget.InexactFloat64()) // a forecast is a guess, not an amount
 	out := make(map[string]*string, 3)
 	for when, steps := range map[string]int{"earliest": e.Earliest, "expected": e.Expected, "latest": e.Latest} {
 		out[when] = nil

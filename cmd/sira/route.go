@@ -34,14 +34,22 @@ the price book; what is measured of targets has to be told, as nothing is called
 func (c *cli) routeExplainCommand() *cobra.Command {
 	var lane, at string
 	cmd := &cobra.Command{
-		Use: "explain FILE|-", Short: "Tell where a request would go, and why", Args: cobra.ExactArgs(1),
+		Use: "explain FILE|ID|-", Short: "Tell where a request would go, or went, and why", Args: cobra.ExactArgs(1),
 		Long: `Reads a request as JSON from a file, or from the standard input for -, and tells
 which guards hold, which routes were tried, and of every candidate why it was kept,
-dropped and ranked. Exit code 1 if the request can't be routed.`,
+dropped and ranked. Exit code 1 if the request can't be routed.
+
+What is no file is the id of a request that was answered: then it tells the calls
+that were made and why, and the candidates, as they are recorded in ClickHouse or,
+without the candidates, from the result on its topic.`,
 		Example: `  sira route explain request.json --config sira.yaml
   echo '{"model":"gpt-4o","messages":[{"role":"user","parts":[{"kind":"text","text":"hi"}]}]}' | sira route explain -
-  sira route explain request.json --at 2026-12-24T03:00:00Z --lane bulk --json`,
+  sira route explain request.json --at 2026-12-24T03:00:00Z --lane bulk --json
+  sira route explain 0192f0c1-7b7e-7cc3-98c4-dc0c0c07398f`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if isID(args[0]) {
+				return c.explainPast(cmd.Context(), cmd.OutOrStdout(), args[0])
+			}
 			b, err := readFile(cmd.InOrStdin(), args[0])
 			if err != nil {
 				return err

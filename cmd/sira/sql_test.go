@@ -32,6 +32,15 @@ func TestRecordedRequestsAreFoundBySQLAndAuditVerify(t *testing.T) {
 	if code, out, errs := sira(t, "audit", "verify", "--config", file); code != exitOK || !strings.Contains(out, "1 records in 1 chains") {
 		t.Errorf("audit verify: exit code %d\n%s%s", code, out, errs)
 	}
+	code, out, errs := sira(t, "route", "explain", "r1", "--config", file)
+	for _, says := range []string{"request  r1 of ", "route    default", "call 1   first", " ok, ", "\n   1  "} {
+		if code != exitOK || !strings.Contains(out, says) {
+			t.Errorf("route explain of an id: exit code %d, no %q in\n%s%s", code, says, out, errs)
+		}
+	}
+	if code, _, errs := sira(t, "route", "explain", "r2", "--config", file); code != exitFailure || !strings.Contains(errs, "neither a file nor an answered request") {
+		t.Errorf("route explain of nothing: exit code %d, %s", code, errs)
+	}
 	if code, _, errs := sira(t, "sql", "--config", file, "SELECT nonsense"); code != exitFailure || !strings.Contains(errs, "nonsense") {
 		t.Errorf("a bad query: exit code %d, %s", code, errs)
 	}

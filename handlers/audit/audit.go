@@ -89,7 +89,7 @@ func appendDecision(b []byte, job *pipeline.Job) []byte {
 		c := &job.Decision[i]
 		b = append(b, `{"kept":`...)
 		b = strconv.AppendBool(b, c.Kept)
-		b = appendTarget(b, &c.Target)
+		b = appendTarget(b, c.Target)
 		b = appendField(b, `,"reason":`, c.Reason)
 		return append(b, '}')
 	})

@@ -19,7 +19,7 @@ func job() *pipeline.Job {
 		Origin:    pipeline.Origin{First: "requests/3/7", Hash: "ab12"},
 		Route:     "default",
 		Completed: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC),
-		Decision:  []pipeline.Candidate{{Target: target, Reason: "first of the list", Kept: true}, {Target: schemas.Target{Provider: "b", Model: "m"}, Reason: `no "tools"`}},
+		Decision:  []pipeline.Candidate{{Target: &target, Reason: "first of the list", Kept: true}, {Target: &schemas.Target{Provider: "b", Model: "m"}, Reason: `no "tools"`}},
 		Attempts:  []schemas.Attempt{{Number: 1, Target: target, Reason: "first", Outcome: schemas.Overloaded}, {Number: 2, Target: target, Reason: "retry", Outcome: schemas.OK}},
 	}
 }
@@ -85,7 +85,7 @@ func TestALongDecisionIsCutAndStaysJSON(t *testing.T) {
 		j.Route = reason
 		for range 100 {
 			j.Attempts = append(j.Attempts, schemas.Attempt{Reason: reason})
-			j.Decision = append(j.Decision, pipeline.Candidate{Reason: reason})
+			j.Decision = append(j.Decision, pipeline.Candidate{Target: new(schemas.Target), Reason: reason})
 		}
 		got := record(t, j).Decision
 		var read struct {

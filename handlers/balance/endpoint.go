@@ -27,19 +27,19 @@ type EndpointConfig struct {
 // Endpoint is one address of a provider with one credential. Make it with
 // [NewPool]. It is safe for concurrent use; nobody changes the fields.
 type Endpoint struct {
-	// What every call looks at comes first, to be in few lines of memory.
+	// What every call looks at of every endpoint comes first, in one line of memory.
 	inFlight   atomic.Int64
 	live       atomic.Int64 // weight with remote; negative while it starts slowly
 	share      atomic.Int64 // percent of its calls that it gets
-	ramp       ramp
+	hash       uint64
+	index      int
 	openUntil  atomic.Int64 // unix nanoseconds
 	own        rest         // of this endpoint
 	key        *rest        // shared by the endpoints of one key
-	index      int
-	hash       uint64
 	state      atomic.Int32 // a gobreaker.State; a mirror, so that looking at it takes no lock
 	gone       atomic.Bool  // from the pool
 	generation atomic.Uint64
+	ramp       ramp
 
 	ID       string
 	Address  string

@@ -28,6 +28,8 @@ type attempt struct {
 	race   *race  // nil: nobody else is asked meanwhile
 	held   []schemas.Chunk
 	spoke  bool // pieces were passed on
+	prefix said // that it goes on from; zero: it answers from the beginning
+	heard  heard
 
 	res      *schemas.Response
 	failure  *schemas.Failure
@@ -71,6 +73,7 @@ func (r *round) begin(t *ticket, reason string) *attempt {
 		to.Kind = r.pools[to.Provider].kind
 	}
 	a.watch = watch{attempt: a, began: a.record.StartedAt}
+	r.continueFrom(a)
 	r.number, r.last = a.record.Number, t.index
 	r.calls++
 	return a
@@ -89,6 +92,7 @@ func (r *round) conclude(a *attempt) {
 	case a.failure == nil && a.res.Pending():
 		r.park(&pipeline.Pending{Job: *a.res.Job, Attempt: a.record}, time.Duration(a.res.Job.PollAfterMS)*time.Millisecond)
 	case a.failure == nil:
+		a.joinPrefix()
 		a.record.Usage = a.res.Usage
 		r.job.Attempts = append(r.job.Attempts, a.record)
 		answered := a.record.Target
@@ -97,6 +101,7 @@ func (r *round) conclude(a *attempt) {
 	default:
 		a.fail(a.failure)
 		if a.spoke {
+			r.remember(a)
 			r.emit(schemas.Chunk{Type: schemas.ChunkError, Failure: a.failure})
 		}
 	}
@@ -129,6 +134,7 @@ func (a *attempt) say(c schemas.Chunk, output bool) error {
 		}
 	}
 	a.spoke = true
+	a.hear(&c, output)
 	a.emit(c)
 	return nil
 }
@@ -173,7 +179,7 @@ func (a *attempt) infer(ctx context.Context) (res *schemas.Response, failure *sc
 	}
 	to := &a.record.Target
 	asked := provider.Call{
-		Request: r.outgoing, Model: to.Model, IdempotencyKey: a.key,
+		Request: a.request(), Model: to.Model, IdempotencyKey: a.key,
 		RateLimit: a.learn(),
 	}
 	res, err := p.Infer(call, asked, emit)

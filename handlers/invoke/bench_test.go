@@ -11,7 +11,7 @@ import (
 )
 
 // What a call costs beside the call itself:
-// go test -bench Handle -benchmem ./handlers/invoke.
+// go test -run - -bench Handle -benchmem -cpu 1 ./handlers/invoke.
 func BenchmarkHandle(b *testing.B) {
 	for _, keys := range []int{1, 8} {
 		s := build(b, nil, map[string]provider.Provider{"a": &instant{}}, keys)

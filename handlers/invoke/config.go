@@ -18,7 +18,10 @@ type Config struct {
 	Backoff           Backoff       `json:"backoff,omitzero"`
 	RetryBudget       RetryBudget   `json:"retry_budget,omitzero"`
 	Hedge             HedgeConfig   `json:"hedge,omitzero"`
-	Seed              uint64        `json:"seed,omitempty"` // of the jitter; the same seed gives the same waits
+	// Continue has a target that can go on from what a stream said that broke off;
+	// any other begins anew.
+	Continue bool   `json:"continue,omitempty"`
+	Seed     uint64 `json:"seed,omitempty"` // of the jitter; the same seed gives the same waits
 }
 
 // Backoff is the wait before the same target is asked again, where the provider

@@ -32,6 +32,10 @@ const (
 // Pool is a pool of endpoints that can be called.
 type Pool struct {
 	*balance.Pool
+	// Continues reports whether a model goes on from an answer that the request
+	// begins; nil: none does. It is set before the pool is used.
+	Continues func(model string) bool
+
 	kind string
 }
 
@@ -108,8 +112,8 @@ func New(c Config, pools map[string]*Pool, limits Limits) (*Stage, error) {
 //
 // The pieces of a streamed answer go to job.Emit with the number of their
 // attempt, from Seq 0 each. An attempt that breaks off after output is closed by
-// a chunk of type error; the next begins anew, and readers drop what they have
-// of the earlier one. One chunk of type end closes the round, with the failure
+// a chunk of type error; the next begins anew, or says again what it goes on from
+// (Config.Continue), and readers drop what they have of the earlier one. One chunk of type end closes the round, with the failure
 // if there is one. A job that is cut off by ctx has no end: it is given back and
 // streams again elsewhere.
 //

@@ -29,7 +29,7 @@ func (l *Limits) queued(p limit.Place) {
 // admit waits until the limits of the tenant and of the requested model let the
 // request in. done gives the admission back.
 func (r *round) admit(ctx context.Context) (done func(), failure *schemas.Failure, err error) {
-	if r.limits.Limiter == nil {
+	if !r.limited {
 		return func() {}, nil, nil
 	}
 	g, err := r.limits.Wait(ctx, r.ask(limit.Subject{Tenant: r.job.Request.Tenant, Model: r.job.Request.Model}), r.limits.queued)
@@ -88,7 +88,7 @@ const unknownWait = time.Second
 // gate returns what lets a call through to an endpoint of target i, and where the
 // admission is left. A refusal is kept if it is the one that ends first.
 func (r *round) gate(i int, now time.Time, grant **limit.Grant) func(*balance.Endpoint) time.Time {
-	if r.limits.Limiter == nil {
+	if !r.limited {
 		return nil
 	}
 	t := &r.job.Targets[i]

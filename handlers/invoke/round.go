@@ -25,11 +25,13 @@ type round struct {
 	best   *schemas.Failure
 	number int // of the last attempt, over all rounds
 
+	limited       bool  // there were limits when it began
 	input, output int64 // tokens that the request is expected to take
 
 	blocked *blocked // by a limit, as acquire found; nil: nothing is
 	turn    *ticket  // for which this round has waited
 	voice   voice
+	said    said // by an attempt that broke off
 }
 
 // voice is the numbering of the chunks of the attempt that speaks, or spoke last.
@@ -41,6 +43,7 @@ type voice struct {
 // state is what this round knows of a target.
 type state struct {
 	done    bool // not asked again in this round
+	whole   bool // not asked to go on from what another said
 	retries int
 }
 
@@ -49,7 +52,8 @@ func newRound(s *Stage, job *pipeline.Job) *round {
 	if r.outgoing == nil {
 		r.outgoing = job.Request
 	}
-	if s.limits.Limiter != nil || s.hedges != nil {
+	r.limited = s.limits.Limiter != nil && !s.limits.Idle()
+	if r.limited || s.hedges != nil {
 		r.input, r.output = estimate(r.outgoing)
 	}
 	r.states = make([]state, len(job.Targets))
@@ -103,6 +107,10 @@ func (r *round) asking(ctx context.Context) (*schemas.Failure, error) {
 		}
 		if ctx.Err() != nil {
 			return stopped(ctx, r.job)
+		}
+		if a.refusedPrefix() {
+			r.states[a.index].whole = true // it is asked for the whole answer
+			continue
 		}
 		r.keep(a.failure)
 		goOn, err := r.decide(ctx, a.index, a.lease, a.failure)

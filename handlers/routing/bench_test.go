@@ -9,7 +9,7 @@ import (
 	"github.com/sira-ai/sira/handlers/routing"
 )
 
-// go test -bench Route -benchmem ./handlers/routing.
+// go test -run - -bench Route -benchmem -cpu 1 ./handlers/routing.
 func BenchmarkRoute(b *testing.B) {
 	configs := map[string][]routing.RouteConfig{
 		"default":  nil,
@@ -48,8 +48,8 @@ func wide(n int) []routing.ModelConfig {
 	return []routing.ModelConfig{m}
 }
 
-// Match, rank and pick with 100 targets:
-// go test -bench Targets -benchmem ./handlers/routing.
+// Match and rank with 100 targets:
+// go test -run - -bench Targets -benchmem -cpu 1 ./handlers/routing.
 func BenchmarkTargets(b *testing.B) {
 	for _, strategy := range []string{"priority", "weighted"} {
 		r := build(b, routing.Config{Models: wide(100), Routes: []routing.RouteConfig{
@@ -92,7 +92,7 @@ func manyRoutes(n int) []routing.RouteConfig {
 
 // The 99th percentile of a decision among 10,000 routes, of requests that match
 // the first, the last and some between:
-// go test -bench TenThousand -benchmem ./handlers/routing.
+// go test -run - -bench TenThousand -benchmem -cpu 1 ./handlers/routing.
 func BenchmarkTenThousandRoutes(b *testing.B) {
 	r := build(b, routing.Config{Models: models(), Routes: manyRoutes(10_000)})
 	jobs := some(10_000)

@@ -18,7 +18,7 @@ func Mix(x uint64) uint64 {
 }
 
 // Uniform returns the number in (0, 1) that a hash stands for.
-func Uniform(h uint64) float64 { return (float64(h>>11) + 0.5) / (1 << 53) }
+func Uniform(h uint64) float64 { return (float64(int64(h>>11)) + 0.5) / (1 << 53) }
 
 // Pick draws one of several by weighted rendezvous hashing: the i-th has the
 // score w_i / -ln(u_i), where u_i is made from h and seeds[i], and the highest

@@ -77,13 +77,18 @@ type modalityFacts struct {
 	File  bool `expr:"file"`
 }
 
-// priceFacts are about the requested model's targets. They are there to compare
-// with a limit, so floats will do; what is billed is another matter.
+// priceFacts are about the requested model's targets: magnitudes of prices, see
+// magnitude.
 type priceFacts struct {
 	Known    bool    `expr:"known"`    // a target has a price; the others are 0 else
-	Cheapest float64 `expr:"cheapest"` // what the request would cost there
+	Cheapest float64 `expr:"cheapest"` // of what the request would cost there
 	Dearest  float64 `expr:"dearest"`
 }
+
+// magnitude returns how much an amount is, as a number to compare with a limit and
+// to rank by. It is the only way from money to a float, and there is none back: what
+// is added up or billed stays a decimal.
+func magnitude(amount decimal.Decimal) float64 { return amount.InexactFloat64() }
 
 // health is how calls to a provider went lately. A provider without calls is well.
 type health struct {
@@ -103,7 +108,7 @@ type candidateFacts struct {
 	Priority  int     `expr:"priority"`
 	Context   int     `expr:"context"`    // tokens; 0: not known
 	Priced    bool    `expr:"priced"`     // price is known
-	Price     float64 `expr:"price"`      // of this request
+	Magnitude float64 `expr:"price"`      // of this request's price
 	Seen      bool    `expr:"seen"`       // there were calls to tell from
 	LatencyMS float64 `expr:"latency_ms"` // of answered calls lately
 	FirstMS   float64 `expr:"first_token_ms"`
@@ -214,7 +219,7 @@ func (q *Query) readPrice() priceFacts {
 		}
 		out.Known, money = true, currency
 	}
-	out.Cheapest, out.Dearest = low.InexactFloat64(), high.InexactFloat64()
+	out.Cheapest, out.Dearest = magnitude(low), magnitude(high)
 	return out
 }
 
@@ -246,7 +251,7 @@ func (q *Query) about(c *Candidate) {
 		out.Context = c.Can.Context
 	}
 	if amount, _, known := q.Price(c, q.Usage(expectedOutput)); known {
-		out.Priced, out.Price = true, amount.InexactFloat64()
+		out.Priced, out.Magnitude = true, magnitude(amount)
 	}
 	if seen, known := q.Health(c); known {
 		out.Seen, out.Failures = true, seen.Failures

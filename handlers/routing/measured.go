@@ -14,10 +14,18 @@ import (
 // is safe for concurrent use.
 type Measured struct {
 	mu   sync.RWMutex
-	seen map[schemas.Target]*average // by provider, model and region, the last two also empty
+	seen map[site]*averages // by provider, model and region, the last two also empty
 }
 
 var _ Health = (*Measured)(nil)
+
+type site struct{ provider, model, region string }
+
+// averages are those of a site and of what it belongs to.
+type averages struct {
+	own   average
+	above [2]*averages // the model in all regions, the provider; nil: it is that itself
+}
 
 // memory is how long a call counts, and stale how long a target may be without
 // calls before it counts as not measured, so that it is tried again.
@@ -53,10 +61,11 @@ func (m *mean) add(v, weight float64) {
 func (m *Measured) Health(target schemas.Target, now time.Time) (Observed, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	a := m.seen[schemas.Target{Provider: target.Provider, Model: target.Model, Region: target.Region}]
-	if a == nil || now.Sub(a.last) > stale {
+	all := m.seen[site{target.Provider, target.Model, target.Region}]
+	if all == nil || now.Sub(all.own.last) > stale {
 		return Observed{}, false
 	}
+	a := &all.own
 	return Observed{
 		Calls: a.calls, Failures: a.failures,
 		Latency:    time.Duration(a.latency.value * float64(time.Millisecond)),
@@ -73,25 +82,39 @@ func (m *Measured) Add(a *schemas.Attempt) {
 	at := a.StartedAt.Add(time.Duration(a.LatencyMS) * time.Millisecond)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.seen == nil {
-		m.seen = make(map[schemas.Target]*average)
-	}
-	t := schemas.Target{Provider: a.Target.Provider}
-	m.add(t, a, failed, at)
-	t.Model = a.Target.Model
-	m.add(t, a, failed, at)
-	if t.Region = a.Target.Region; t.Region != "" {
-		m.add(t, a, failed, at)
+	all := m.at(site{a.Target.Provider, a.Target.Model, a.Target.Region})
+	all.own.add(a, failed, at)
+	for _, above := range all.above {
+		if above != nil {
+			above.own.add(a, failed, at)
+		}
 	}
 }
 
-func (m *Measured) add(t schemas.Target, a *schemas.Attempt, failed bool, at time.Time) {
-	s := m.seen[t]
-	if s == nil || at.Sub(s.last) > stale {
-		s = &average{last: at}
-		m.seen[t] = s
+// at returns the averages of p. mu is held.
+func (m *Measured) at(p site) *averages {
+	if all := m.seen[p]; all != nil {
+		return all
 	}
-	weight := min(max(1-math.Exp(-float64(at.Sub(s.last))/float64(memory)), 0.05), 0.3)
+	if m.seen == nil {
+		m.seen = make(map[site]*averages)
+	}
+	all := new(averages)
+	m.seen[p] = all
+	if p.region != "" {
+		all.above[0] = m.at(site{p.provider, p.model, ""})
+	}
+	if p.model != "" {
+		all.above[1] = m.at(site{provider: p.provider})
+	}
+	return all
+}
+
+func (s *average) add(a *schemas.Attempt, failed bool, at time.Time) {
+	if at.Sub(s.last) > stale {
+		*s = average{last: at}
+	}
+	weight := weightAfter(at.Sub(s.last))
 	s.calls++
 	if at.After(s.last) {
 		s.last = at
@@ -105,6 +128,15 @@ func (m *Measured) add(t schemas.Target, a *schemas.Attempt, failed bool, at tim
 	if a.FirstTokenMS > 0 {
 		s.first.add(float64(a.FirstTokenMS), weight)
 	}
+}
+
+// weightAfter returns how much a call counts so long after the one before.
+func weightAfter(d time.Duration) float64 {
+	const least, most = 0.05, 0.3
+	if d < memory/20 { // 1-exp(-x) < x
+		return least
+	}
+	return min(max(1-math.Exp(-float64(d)/float64(memory)), least), most)
 }
 
 // blamed reports whether a call failed by its target's fault. One that failed by

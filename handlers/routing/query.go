@@ -31,6 +31,7 @@ type Query struct {
 	read      parts // of facts that are filled in
 	residency [][]string
 	scratch   []Candidate
+	places    []int    // of candidates that were chosen
 	why       []string // by Candidate.at; empty: nothing was noted
 	kept      []bool   // by Candidate.at
 }

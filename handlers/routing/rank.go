@@ -99,11 +99,14 @@ func BySpeed(q *Query, c []Candidate, first bool) int {
 	return n
 }
 
+// Weight is how much a goal counts; 0: not at all.
+type Weight float64
+
 // TradeOff is how much each goal counts in ByTradeOff.
 type TradeOff struct {
-	Price    float64 `json:"price,omitempty"`
-	Speed    float64 `json:"speed,omitempty"`
-	Failures float64 `json:"failures,omitempty"`
+	Price    Weight `json:"price,omitempty"` // of being cheap; no amount
+	Speed    Weight `json:"speed,omitempty"`
+	Failures Weight `json:"failures,omitempty"`
 }
 
 // ByTradeOff sorts candidates by the weighted geometric mean of price, latency
@@ -114,7 +117,7 @@ func ByTradeOff(q *Query, c []Candidate, usage schemas.Usage, w TradeOff) {
 	for i := range c {
 		c[i].Score = 0
 	}
-	add := func(weight float64, value func(*Candidate) (float64, bool)) {
+	add := func(weight Weight, value func(*Candidate) (float64, bool)) {
 		if weight == 0 {
 			return
 		}
@@ -133,7 +136,7 @@ func ByTradeOff(q *Query, c []Candidate, usage schemas.Usage, w TradeOff) {
 		}
 		for i := range c {
 			if n > 0 && !math.IsNaN(logs[i]) {
-				c[i].Score -= weight * (logs[i] - sum/float64(n))
+				c[i].Score -= float64(weight) * (logs[i] - sum/float64(n))
 			}
 		}
 	}
@@ -143,7 +146,7 @@ func ByTradeOff(q *Query, c []Candidate, usage schemas.Usage, w TradeOff) {
 		if known && money == "" {
 			money = currency
 		}
-		return amount.InexactFloat64(), known && currency == money // a score, not an amount
+		return magnitude(amount), known && currency == money
 	})
 	add(w.Speed, func(c *Candidate) (float64, bool) {
 		seen, known := q.Health(c)

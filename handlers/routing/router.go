@@ -33,16 +33,8 @@ type rule struct {
 	Rule
 	models map[string]bool // nil: any
 	// own, or byModel by the requested model, are lists to rank one after another.
-	own     []list
-	byModel map[string][]list // shared by rules of the same fallback
-}
-
-// list is candidates that are ranked together.
-type list struct {
-	origin     string
-	candidates []Candidate
-	kept       []string // reason of each candidate, where it is kept
-	more       []string // reason of what follows the targets that are handed on, by how many there are
+	own     *menu
+	byModel map[string]*menu // shared by rules of the same fallback
 }
 
 // NewRouter returns the stage for models and rules. It trusts its arguments:
@@ -53,7 +45,7 @@ func NewRouter(models []Model, rules []Rule, sources Sources) *Router {
 		r.models[m.Name] = m.Targets
 		r.names = append(r.names, m.Name)
 	}
-	shared := make(map[string]map[string][]list)
+	shared := make(map[string]map[string]*menu)
 	for _, in := range rules {
 		ready := rule{Rule: in}
 		if len(in.Models) > 0 {
@@ -67,12 +59,15 @@ func NewRouter(models []Model, rules []Rule, sources Sources) *Router {
 			r.guards = append(r.guards, ready)
 			continue
 		case len(in.Targets) > 0:
-			ready.own = lists("route "+in.Name, "", in.Targets, in.Fallback, r.models)
+			ready.own = newMenu(lists("route "+in.Name, "", in.Targets, in.Fallback, r.models), in.Strategy)
 			r.names = append(r.names, in.Models...)
 		default:
 			key := strings.Join(in.Fallback, "\x00")
+			if _, same := in.Strategy.(Constant); same {
+				key += fmt.Sprintf("\x00\x00%T", in.Strategy)
+			}
 			if shared[key] == nil {
-				shared[key] = r.everyModel(in.Fallback)
+				shared[key] = r.everyModel(in.Fallback, in.Strategy)
 			}
 			ready.byModel = shared[key]
 		}
@@ -101,49 +96,16 @@ func needs(rules []rule) []need {
 	return out
 }
 
-func (r *Router) everyModel(fallback []string) map[string][]list {
-	all := make(map[string][]list, len(r.models))
+func (r *Router) everyModel(fallback []string, s Strategy) map[string]*menu {
+	all := make(map[string]*menu, len(r.models))
 	for name, specs := range r.models {
-		all[name] = lists("model "+name, name, specs, fallback, r.models)
+		all[name] = newMenu(lists("model "+name, name, specs, fallback, r.models), s)
 	}
 	return all
 }
 
-// lists makes the lists of a rule for requests for model ("" where the rule has
-// targets of its own). A target that stands in an earlier list is not repeated.
-func lists(origin, model string, specs []TargetSpec, fallback []string, models map[string][]TargetSpec) []list {
-	seen := make(map[schemas.Target]bool)
-	out := []list{newList(origin, specs, seen)}
-	for _, name := range fallback {
-		if name == model {
-			continue
-		}
-		if l := newList("fallback to model "+name, models[name], seen); len(l.candidates) > 0 {
-			out = append(out, l)
-		}
-	}
-	return out
-}
-
-func newList(origin string, specs []TargetSpec, seen map[schemas.Target]bool) list {
-	l := list{origin: origin}
-	var fresh []TargetSpec
-	for _, s := range specs {
-		if seen[s.Target] {
-			continue
-		}
-		seen[s.Target] = true
-		fresh = append(fresh, s)
-		l.kept = append(l.kept, fmt.Sprintf("%s: priority %d, weight %d", origin, s.Priority, s.Weight))
-	}
-	l.candidates = Candidates(fresh...)
-	for n := range max(len(fresh)-handedOn+1, 0) {
-		l.more = append(l.more, fmt.Sprintf("%s: after the first %d, %d in all", origin, handedOn, n))
-	}
-	return l
-}
-
-// Handle writes Route, Targets and Decision on the job. It returns a
+// Handle writes Route, Targets and Decision on the job; the slices may be shared
+// by jobs and are not to be changed. It returns a
 // *schemas.Failure with code unroutable when no rule matches, the model is
 // unknown, or the residency or the strategy leaves no target.
 func (r *Router) Handle(_ context.Context, job *pipeline.Job) error {
@@ -189,7 +151,11 @@ func (r *Router) decide(q *Query, trace *Trace) *schemas.Failure {
 		q.residency = append(q.residency, in.Residency)
 	}
 	job.Route = in.Name
-	rank(q, in.Strategy, todo, trace)
+	if todo.constant && len(q.residency) == 0 && trace == nil {
+		job.Targets, job.Decision = todo.targets, todo.decision
+	} else {
+		rank(q, in.Strategy, todo.lists, trace)
+	}
 	if len(job.Targets) == 0 {
 		return schemas.Fail(schemas.Unroutable, "route "+in.Name+" has no target that suits this request", nil)
 	}
@@ -244,15 +210,24 @@ const handedOn = 16
 
 // rank writes the targets of all lists on the job, and why.
 func rank(q *Query, s Strategy, todo []list, trace *Trace) {
-	job, total := q.Job, 0
+	job, total, more := q.Job, 0, 0
 	for i := range todo {
-		total += min(len(todo[i].candidates), handedOn+1)
+		total += min(len(todo[i].candidates), handedOn)
+		more += min(len(todo[i].more), 1)
 	}
 	job.Targets = make([]schemas.Target, 0, total)
-	job.Decision = make([]pipeline.Candidate, 0, total)
+	job.Decision = make([]pipeline.Candidate, 0, total+more)
+	chooser, _ := s.(Chooser)
+	if trace != nil || len(q.residency) > 0 {
+		chooser = nil
+	}
 	for i := range todo {
 		l := &todo[i]
 		q.why = q.why[:0]
+		if chooser != nil {
+			l.choose(q, chooser)
+			continue
+		}
 		q.scratch = append(q.scratch[:0], l.candidates...)
 		ranked := reside(q, q.scratch)
 		if len(ranked) > 0 {
@@ -260,12 +235,10 @@ func rank(q *Query, s Strategy, todo []list, trace *Trace) {
 		}
 		trace.list(q, l, ranked)
 		for j := range ranked[:min(len(ranked), handedOn)] {
-			c := &ranked[j]
-			job.Targets = append(job.Targets, c.Target)
-			job.Decision = append(job.Decision, pipeline.Candidate{Target: c.Target, Reason: l.reason(q, c), Kept: true})
+			l.handOn(q, &ranked[j])
 		}
 		if more := len(ranked) - handedOn; more > 0 {
-			job.Decision = append(job.Decision, pipeline.Candidate{Target: ranked[handedOn].Target, Reason: l.more[more]})
+			job.Decision = append(job.Decision, pipeline.Candidate{Target: &ranked[handedOn].Target, Reason: l.more[more]})
 		}
 		if len(ranked) < len(l.candidates) {
 			l.leftOut(q, ranked)
@@ -288,40 +261,4 @@ func reside(q *Query, c []Candidate) []Candidate {
 		})
 	}
 	return c
-}
-
-func (l *list) reason(q *Query, c *Candidate) string {
-	if why := q.Notes(c); why != "" {
-		return l.kept[c.at] + "; " + why
-	}
-	return l.kept[c.at]
-}
-
-// leftOut writes the candidates that were not ranked on the job.
-func (l *list) leftOut(q *Query, ranked []Candidate) {
-	q.kept = append(q.kept[:0], make([]bool, len(l.candidates))...)
-	for i := range ranked {
-		q.kept[ranked[i].at] = true
-	}
-	named := 0
-	for i := range l.candidates {
-		c := &l.candidates[i]
-		if q.kept[i] {
-			continue
-		}
-		out := pipeline.Candidate{Target: c.Target, Reason: l.dropped(q, c)}
-		if named++; named > handedOn {
-			out.Reason = fmt.Sprintf("%s: one of %d that were left out", l.origin, len(l.candidates)-len(ranked))
-			q.Job.Decision = append(q.Job.Decision, out)
-			return
-		}
-		q.Job.Decision = append(q.Job.Decision, out)
-	}
-}
-
-func (l *list) dropped(q *Query, c *Candidate) string {
-	if why := q.Notes(c); why != "" {
-		return why
-	}
-	return l.origin + ": left out by the strategy"
 }

@@ -27,6 +27,21 @@ type Strategy interface {
 	Rank(q *Query, candidates []Candidate) []Candidate
 }
 
+// Constant is a Strategy without settings whose order depends on the candidates
+// alone. It is asked when the Router is made, and for a request only where a
+// residency leaves candidates out.
+type Constant interface {
+	Constant()
+}
+
+// Chooser is a Strategy that can say which candidates come first, best first, without
+// moving any; the others follow in their order. It is asked instead of Rank where
+// none is left out. Choose appends their places to dst, which it may keep no longer
+// than Rank its arguments.
+type Chooser interface {
+	Choose(q *Query, candidates []Candidate, dst []int) []int
+}
+
 // Observer is a Strategy that learns from how requests went. Observe is called
 // once for each settled job of its route, with the job in q, under the rules of
 // Rank.

@@ -41,10 +41,11 @@ type Observed struct {
 
 // Canaries is how workers tell each other about canaries. Exchange tells the
 // others of mine and returns what all of them know, mine included, joined with
-// [Progress.Join]. It answers from memory, does not block and is safe for
-// concurrent use.
+// [Progress.Join], and whether this worker is the one that promotes. Any worker may
+// roll back: nobody waits for another with that. It answers from memory, does not
+// block and is safe for concurrent use.
 type Canaries interface {
-	Exchange(canary string, mine Progress) Progress
+	Exchange(canary string, mine Progress) (all Progress, owner bool)
 }
 
 // Progress is how far a canary is and what was seen of it at this stage. Every

@@ -5,6 +5,8 @@ package consistenthash
 import (
 	"fmt"
 	"math"
+	"math/bits"
+	"slices"
 
 	"github.com/sira-ai/sira/handlers/balance"
 	"github.com/sira-ai/sira/pipeline/catalog"
@@ -57,24 +59,55 @@ func (b *balancer) Pick(affinity uint64, endpoints []*balance.Endpoint) *balance
 	if affinity == 0 {
 		affinity = b.draws.Next()
 	}
-	var (
-		inFlight, weight int64
-		best             *balance.Endpoint
-		least            = math.Inf(1)
-	)
-	for _, e := range endpoints {
+	var room [few]drawn
+	near := room[:0]
+	var inFlight, weight int64
+	high := 1.5 // above the bound of any v up to a half, since weights are 1 or more
+	for i, e := range endpoints {
 		inFlight += e.InFlight()
 		w := e.LiveWeight()
 		weight += w
-		if s, ok := score(affinity, e, w, least); ok {
-			best, least = e, s
+		d := drawn{even(affinity, e), float64(w), i}
+		if d.v >= high*d.w {
+			continue
+		}
+		near = append(near, d)
+		if h := d.v * (1 + d.v) / d.w; h < high && d.v <= 0.5 {
+			high = h
 		}
 	}
+	best := endpoints[first(near)]
 	all := b.load * float64(inFlight+1) / float64(weight)
 	if fits(best, all) {
 		return best
 	}
 	return next(affinity, endpoints, all)
+}
+
+// few is how many may be the first in rank, nearly always.
+const few = 16
+
+// drawn is the even v that an affinity draws for an endpoint, and its weight w. The
+// score is -ln(1-v)/w, which is from v/w to, where v is at most a half, v(1+v)/w:
+// the bounds save the logarithms of all but a few.
+type drawn struct {
+	v, w float64
+	at   int
+}
+
+func (d drawn) score() float64 { return -math.Log(1-d.v) / d.w }
+
+// first returns where the first in rank of those that may be it stands.
+func first(near []drawn) int {
+	at, least := 0, math.Inf(1)
+	for _, d := range slices.Backward(near) { // the last is the best, or nearly
+		if d.v < least*d.w {
+			if s := d.score(); s <= least {
+				at, least = d.at, s
+			}
+		}
+	}
+	return at
 }
 
 // next returns the first in rank that is below its bound. There is one, since
@@ -86,7 +119,7 @@ func next(affinity uint64, endpoints []*balance.Endpoint, all float64) *balance.
 		if !fits(e, all) {
 			continue
 		}
-		if s, ok := score(affinity, e, e.LiveWeight(), least); ok {
+		if s := (drawn{v: even(affinity, e), w: float64(e.LiveWeight())}).score(); s < least {
 			best, least = e, s
 		}
 	}
@@ -102,13 +135,9 @@ func fits(e *balance.Endpoint, all float64) bool {
 	return float64(e.InFlight()) < math.Ceil(all*float64(e.LiveWeight())-1e-9)
 }
 
-// score returns that of an endpoint of weight w, if it is below least: -ln(1-v)/w
-// for an even v. Most need no logarithm, since v < -ln(1-v).
-func score(affinity uint64, e *balance.Endpoint, w int64, least float64) (float64, bool) {
-	v := float64(balance.Mix(affinity^e.Hash())>>11) / (1 << 53)
-	if v >= least*float64(w) {
-		return 0, false
-	}
-	s := -math.Log1p(-v) / float64(w)
-	return s, s < least
+// even returns the number in [0, 1) that affinity and endpoint draw together: both
+// are hashes, so that one multiplication scatters them. 1-even is exact.
+func even(affinity uint64, e *balance.Endpoint) float64 {
+	high, low := bits.Mul64(affinity^e.Hash(), 0x9e3779b97f4a7c15)
+	return float64(int64((high^low)>>11)) / (1 << 53)
 }

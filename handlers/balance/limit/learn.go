@@ -59,6 +59,7 @@ func (l *Limiter) note(s Subject, r RateLimit, now time.Time) {
 		if rule.Requests == 0 && rule.Tokens == 0 {
 			return
 		}
+		l.told.Store(true)
 		// The first news is that there is a limit, not that it is used up.
 		l.counters[id] = newCounter(rule, cmp.Or(s.Key, s.Endpoint)+" "+cmp.Or(s.Upstream, s.Model), l.share, true, now)
 		return

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,6 +36,7 @@ type Ask struct {
 // Limiter admits requests. It is safe for concurrent use.
 type Limiter struct {
 	config Config
+	told   atomic.Bool // a provider has named a limit
 
 	mu       sync.Mutex
 	share    fraction
@@ -60,6 +62,10 @@ func New(c Config) (*Limiter, error) {
 	}
 	return &Limiter{config: c, share: fraction{1, 1}, counters: make(map[counterID]*counter)}, nil
 }
+
+// Idle reports whether nothing is limited: there are no rules, and no provider has
+// named a limit. Who asks then is admitted, so there is no need to.
+func (l *Limiter) Idle() bool { return len(l.config.Rules) == 0 && !l.told.Load() }
 
 // SetShare makes num of den parts of every limit this process's: 1 of n where n
 // processes share alike, 0 of 1 before it has joined them. A smaller share holds

@@ -5,6 +5,7 @@ package performance
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,7 +50,7 @@ func (c *Config) Validate() error {
 // within 1/Bound and Bound; typical is the mean, by weight, of the logarithms. One
 // without measurements is worth 1.
 func New(c Config, _ catalog.Env) (balance.Balancer, error) {
-	b := &balancer{config: c, draws: balance.NewDraws(c.Seed)}
+	b := &balancer{config: c, draws: balance.NewDraws(c.Seed), began: time.Now()}
 	b.worth.Store(new([]int64))
 	return b, nil
 }
@@ -61,8 +62,9 @@ const unit = 1000
 type balancer struct {
 	config Config
 	draws  *balance.Draws
-	worth  atomic.Pointer[[]int64] // by endpoint index, in units; 0 means a unit
-	due    atomic.Int64            // when worth is to be found anew, unix nanoseconds
+	began  time.Time
+	worth  atomic.Pointer[[]int64] // by endpoint index, in units
+	due    atomic.Int64            // when worth is to be found anew, nanoseconds since began
 
 	mu  sync.Mutex // held while that is done
 	all []*balance.Endpoint
@@ -76,15 +78,37 @@ func (b *balancer) Watch(endpoints []*balance.Endpoint) {
 	b.due.Store(0)
 }
 
+// few is up to how many endpoints the weights of a pick are kept on the stack.
+const few = 64
+
 func (b *balancer) Pick(_ uint64, endpoints []*balance.Endpoint) *balance.Endpoint {
 	if len(endpoints) == 1 {
 		return endpoints[0]
 	}
-	if now := time.Now().UnixNano(); now >= b.due.Load() && b.mu.TryLock() {
-		b.assess(now)
+	if since := int64(time.Since(b.began)); since >= b.due.Load() && b.mu.TryLock() {
+		b.assess(since)
 		b.mu.Unlock()
 	}
 	worth := *b.worth.Load()
+	if len(endpoints) > few {
+		return b.among(endpoints, worth)
+	}
+	var sums [few]int64
+	sum := int64(0)
+	for i, e := range endpoints {
+		sum += weigh(e, worth)
+		sums[i] = sum
+	}
+	at := int64(b.draws.Below(uint64(sum)))
+	i := 0
+	for sums[i] <= at {
+		i++
+	}
+	return endpoints[i]
+}
+
+// among is Pick for many endpoints. Weights that change meanwhile move the draw.
+func (b *balancer) among(endpoints []*balance.Endpoint, worth []int64) *balance.Endpoint {
 	var sum int64
 	for _, e := range endpoints {
 		sum += weigh(e, worth)
@@ -99,15 +123,16 @@ func (b *balancer) Pick(_ uint64, endpoints []*balance.Endpoint) *balance.Endpoi
 }
 
 func weigh(e *balance.Endpoint, worth []int64) int64 {
-	if i := e.Index(); i < len(worth) && worth[i] > 0 {
+	if i := e.Index(); i < len(worth) {
 		return e.LiveWeight() * worth[i]
 	}
-	return e.LiveWeight() * unit
+	return e.LiveWeight() * unit // it has just joined
 }
 
 // assess finds what every endpoint is worth. mu is held.
-func (b *balancer) assess(now int64) {
-	b.due.Store(now + int64(b.config.Every))
+func (b *balancer) assess(since int64) {
+	b.due.Store(since + int64(b.config.Every))
+	now := time.Now().UnixNano()
 	seen := make([]balance.Performance, len(b.all))
 	var logs, weights float64
 	size := 0
@@ -120,7 +145,7 @@ func (b *balancer) assess(now int64) {
 			weights += w
 		}
 	}
-	worth := make([]int64, size)
+	worth := slices.Repeat([]int64{unit}, size)
 	for i, e := range b.all {
 		x := math.Pow(max(seen[i].Success, 0), b.config.Success)
 		if seen[i].Mean > 0 {

@@ -2,6 +2,7 @@
 package roundrobin
 
 import (
+	"math"
 	"sync"
 
 	"github.com/sira-ai/sira/handlers/balance"
@@ -31,22 +32,21 @@ func (b *balancer) Pick(_ uint64, endpoints []*balance.Endpoint) *balance.Endpoi
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var (
-		best *balance.Endpoint
-		most int64
-		sum  int64
-	)
-	for _, e := range endpoints {
-		for e.Index() >= len(b.credit) {
+	best, most, sum := 0, int64(math.MinInt64), int64(0)
+	for i, e := range endpoints {
+		at := e.Index()
+		for at >= len(b.credit) {
 			b.credit = append(b.credit, 0)
 		}
 		w := e.LiveWeight()
 		sum += w
-		b.credit[e.Index()] += w
-		if best == nil || b.credit[e.Index()] > most {
-			best, most = e, b.credit[e.Index()]
+		has := b.credit[at] + w
+		b.credit[at] = has
+		if has > most {
+			best, most = i, has
 		}
 	}
-	b.credit[best.Index()] -= sum
-	return best
+	e := endpoints[best]
+	b.credit[e.Index()] -= sum
+	return e
 }

@@ -66,7 +66,10 @@ type levels struct {
 }
 
 // place is where an endpoint belongs.
-type place struct{ level, region int }
+type place struct {
+	level  uint32 // below maxLevels
+	region int32
+}
 
 // total is the weight of each level, usable or not.
 type total [maxLevels]int64
@@ -86,11 +89,11 @@ func newLevels(endpoints []*balance.Endpoint) *levels {
 	})
 	ranks = slices.Compact(ranks)
 	l := &levels{places: make([]place, size), regions: make([]total, 1), n: len(ranks)}
-	numbers := map[string]int{}
+	numbers := map[string]int32{}
 	for _, e := range endpoints {
-		at := place{level: min(slices.Index(ranks, rankOf(e)), maxLevels-1), region: numbers[e.Region]}
+		at := place{level: uint32(min(slices.Index(ranks, rankOf(e)), maxLevels-1)), region: numbers[e.Region]}
 		if at.region == 0 {
-			at.region = len(l.regions)
+			at.region = int32(len(l.regions))
 			numbers[e.Region] = at.region
 			l.regions = append(l.regions, total{})
 		}
@@ -124,12 +127,12 @@ func (b *balancer) Pick(_ uint64, endpoints []*balance.Endpoint) *balance.Endpoi
 	l := b.levels.Load()
 	draw := b.draws.Next()
 	if l.n == 1 && b.config.MaxInFlight == 0 {
-		return l.least(0, 0, endpoints, draw)
+		return least(endpoints, draw)
 	}
 	for _, bound := range [...]int64{b.config.MaxInFlight, 0} {
-		free, all := l.survey(endpoints, bound)
-		if level := b.choose(&free, all, draw); level >= 0 {
-			return l.least(level, bound, endpoints, draw)
+		v := l.survey(endpoints, bound, draw)
+		if level := b.choose(&v.free, v.all, draw); level >= 0 {
+			return endpoints[v.best[level]]
 		}
 	}
 	return endpoints[0]
@@ -139,20 +142,42 @@ func full(e *balance.Endpoint, bound int64) bool {
 	return bound > 0 && e.InFlight() >= bound*int64(e.Weight())
 }
 
-// survey returns the weight of each level that can take a call, and the whole:
-// that of the region, where all endpoints are of one.
-func (l *levels) survey(endpoints []*balance.Endpoint, bound int64) (free total, all *total) {
+// view is what the levels look like now.
+type view struct {
+	free total            // weight that can take a call
+	all  *total           // the whole: that of the region, where all endpoints are of one
+	best [maxLevels]int32 // of those that can take a call, the least loaded
+}
+
+// survey looks at all endpoints once. The draw says where it begins, so that
+// equals take turns.
+func (l *levels) survey(endpoints []*balance.Endpoint, bound int64, draw uint64) view {
+	var (
+		v            view
+		load, weight [maxLevels]int64
+	)
 	region := l.place(endpoints[0]).region
-	for _, e := range endpoints {
-		at := l.place(e)
-		if at.region != region {
+	at := int(draw >> 32 % uint64(len(endpoints)))
+	for range endpoints {
+		if at++; at >= len(endpoints) {
+			at = 0
+		}
+		e := endpoints[at]
+		p := l.place(e)
+		if p.region != region {
 			region = 0
 		}
-		if !full(e, bound) {
-			free[at.level] += e.LiveWeight()
+		if full(e, bound) {
+			continue
+		}
+		f, w, i := e.InFlight(), e.LiveWeight(), p.level%maxLevels
+		v.free[i] += w
+		if weight[i] == 0 || f*weight[i] < load[i]*w {
+			v.best[i], load[i], weight[i] = int32(at), f, w
 		}
 	}
-	return free, &l.regions[region]
+	v.all = &l.regions[region]
+	return v
 }
 
 // choose draws a level by what each can take, or returns -1 where none can take
@@ -181,29 +206,18 @@ func (b *balancer) choose(free, all *total, draw uint64) int {
 	return -1
 }
 
-// least returns the endpoint of the level with the fewest calls in flight for its
-// weight. The draw says where the search begins, so that equals take turns.
-func (l *levels) least(level int, bound int64, endpoints []*balance.Endpoint, draw uint64) *balance.Endpoint {
-	var (
-		best         *balance.Endpoint
-		load, weight int64
-	)
-	n := len(endpoints)
-	at := int(draw >> 32 % uint64(n))
-	for range n {
-		if at++; at >= n {
-			at = 0
+// least returns the endpoint with the fewest calls in flight for its weight. The
+// draw says where the search begins, so that equals take turns.
+func least(endpoints []*balance.Endpoint, draw uint64) *balance.Endpoint {
+	from := int(draw >> 32 % uint64(len(endpoints)))
+	best := endpoints[from]
+	load, weight := best.InFlight(), best.LiveWeight()
+	for _, part := range [...][]*balance.Endpoint{endpoints[from+1:], endpoints[:from]} {
+		for _, e := range part {
+			if f, w := e.InFlight(), e.LiveWeight(); f*weight < load*w {
+				best, load, weight = e, f, w
+			}
 		}
-		e := endpoints[at]
-		if l.place(e).level != level || full(e, bound) {
-			continue
-		}
-		if f, w := e.InFlight(), e.LiveWeight(); best == nil || f*weight < load*w {
-			best, load, weight = e, f, w
-		}
-	}
-	if best == nil { // it filled up meanwhile
-		return endpoints[at]
 	}
 	return best
 }

@@ -32,11 +32,12 @@ const (
 	PromptCache Capability = "prompt_cache"
 	Documents   Capability = "documents" // grounds its answer in documents of the request
 	Batch       Capability = "batch"     // through the vendor's batch API
+	Prefill     Capability = "prefill"   // goes on from an answer that the request begins
 )
 
 // Capabilities returns all capabilities.
 func Capabilities() []Capability {
-	return []Capability{Stream, Tools, ToolsStream, JSON, JSONSchema, Reasoning, PromptCache, Documents, Batch}
+	return []Capability{Stream, Tools, ToolsStream, JSON, JSONSchema, Reasoning, PromptCache, Documents, Batch, Prefill}
 }
 
 // What models take and give.

@@ -23,7 +23,7 @@ type Config struct {
 // Validate reports what is wrong with c.
 func (c *Config) Validate() error {
 	w := c.Weights
-	for name, v := range map[string]float64{"price": w.Price, "speed": w.Speed, "failures": w.Failures} {
+	for name, v := range map[string]routing.Weight{"price": w.Price, "speed": w.Speed, "failures": w.Failures} {
 		if !(v >= 0 && v <= 1000) {
 			return fmt.Errorf("weights.%s: %v is not a number from 0 to 1000", name, v)
 		}

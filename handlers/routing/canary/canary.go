@@ -102,7 +102,8 @@ const defaultCalls = 100
 // guards is known to be broken; see failing and slower for the tests, which may
 // be looked at after every call. It is promoted to the next stage when the
 // stage's time and calls have passed and its failures are within the guard.
-// Nothing is kept over a restart but by [routing.Canaries].
+// With [routing.Canaries] all workers judge what all have seen: any of them rolls
+// back, and their owner promotes. Without, nothing is kept over a restart.
 func New(c Config, _ catalog.Env) (routing.Strategy, error) {
 	unit, err := routing.CompileText(c.Unit)
 	if err != nil {
@@ -130,6 +131,7 @@ type strategy struct {
 	mu     sync.Mutex
 	mine   routing.Progress // of this worker
 	all    routing.Progress // of all that share it, as last heard
+	owner  bool             // this worker promotes
 	looked time.Time
 }
 
@@ -186,9 +188,9 @@ func (s *strategy) share(q *routing.Query) (share float64, in, out string) {
 // goes along.
 func (s *strategy) exchange(q *routing.Query) {
 	s.looked = q.Now
-	s.all = s.mine
+	s.all, s.owner = s.mine, true
 	if q.Sources.Canaries != nil {
-		s.all = q.Sources.Canaries.Exchange(s.config.Name, s.mine)
+		s.all, s.owner = q.Sources.Canaries.Exchange(s.config.Name, s.mine)
 	}
 	if s.all.Stage != s.mine.Stage || s.all.RolledBack != s.mine.RolledBack {
 		s.mine = routing.Progress{Stage: s.all.Stage, Since: s.all.Since, RolledBack: s.all.RolledBack, Why: s.all.Why}
@@ -226,7 +228,7 @@ func (s *strategy) Observe(q *routing.Query) {
 		return
 	}
 	s.exchange(q)
-	if next, ok := s.config.judge(&s.all, q.Now); ok {
+	if next, ok := s.config.judge(&s.all, q.Now); ok && (s.owner || next.RolledBack) {
 		s.mine = next
 		s.exchange(q)
 	}

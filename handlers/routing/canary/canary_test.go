@@ -162,7 +162,7 @@ type worker struct {
 	name string
 }
 
-func (w worker) Exchange(name string, mine routing.Progress) routing.Progress {
+func (w worker) Exchange(name string, mine routing.Progress) (routing.Progress, bool) {
 	if w.shared[name] == nil {
 		w.shared[name] = map[string]routing.Progress{}
 	}
@@ -173,7 +173,7 @@ func (w worker) Exchange(name string, mine routing.Progress) routing.Progress {
 			all = all.Join(p)
 		}
 	}
-	return all
+	return all, w.name == "0"
 }
 
 func TestWorkersThatShareProgressDecideTogether(t *testing.T) {
@@ -201,6 +201,28 @@ func TestWorkersThatShareProgressDecideTogether(t *testing.T) {
 		}
 		if met > 80 { // each alone would need some 40
 			t.Errorf("%d requests met the canary", met)
+		}
+	})
+}
+
+func TestOnlyTheOwnerPromotesAndTheOthersFollow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		common := shared{}
+		join := func(name string) *traffic {
+			w := newTraffic(t, `{"name": "next", "targets": ["new"], "unit": "labels.user", "stages": [{"share": 0.5, "for": "1m", "calls": 20}]}`, nil, same(800))
+			w.canaries = worker{common, name}
+			return w
+		}
+		owner, other := join("0"), join("1")
+		other.send(10 * time.Minute)
+		if strings.Contains(other.note, "promoted") {
+			t.Fatal("it was promoted by a worker that is not the owner")
+		}
+		owner.one()
+		other.send(2 * time.Second)
+		if !strings.Contains(other.note, "promoted") {
+			t.Errorf("the owner has promoted it, the other says %q", other.note)
 		}
 	})
 }

@@ -19,6 +19,9 @@ func New(Config, catalog.Env) (routing.Strategy, error) { return strategy{}, nil
 
 type strategy struct{}
 
+// Constant implements routing.Constant.
+func (strategy) Constant() {}
+
 // Rank sorts by insertion: lists are short and usually in order already.
 func (strategy) Rank(_ *routing.Query, c []routing.Candidate) []routing.Candidate {
 	for i := 1; i < len(c); i++ {

@@ -3,6 +3,7 @@ package weighted
 
 import (
 	"math"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -35,38 +36,68 @@ func New(c Config, _ catalog.Env) (routing.Strategy, error) { return &strategy{s
 
 type strategy struct{ seed uint64 }
 
+// Rank implements routing.Strategy.
 func (s *strategy) Rank(q *routing.Query, c []routing.Candidate) []routing.Candidate {
-	h := xxhash.Sum64String(q.Request.ID) ^ s.seed
-	for i := range c {
-		at, limit := i, 0.0
-		if i >= drawn {
-			at, limit = drawn-1, c[drawn-1].Score
-		}
-		score := score(routing.Mix(h^c[i].Draw()), c[i].Weight, limit)
-		c[i].Score = score
-		if i >= drawn {
-			if score <= limit {
-				continue
-			}
-			c[at], c[i] = c[i], c[at]
-		}
-		one := c[at]
-		for ; at > 0 && score > c[at-1].Score; at-- {
-			c[at] = c[at-1]
-		}
-		c[at] = one
-	}
+	var room [drawn]int
+	lead(c, s.Choose(q, c, room[:0]))
 	return c
 }
 
+// Choose implements routing.Chooser.
+func (s *strategy) Choose(q *routing.Query, c []routing.Candidate, first []int) []int {
+	h := xxhash.Sum64String(q.Request.ID) ^ s.seed
+	var scores [drawn]float64
+	from, limit := len(first), 0.0
+	for i := range c {
+		spec := c[i].TargetSpec
+		score := score(routing.Mix(h^spec.Draw()), spec.Weight, limit)
+		if score <= limit {
+			continue
+		}
+		n := len(first) - from
+		if n < drawn {
+			first = append(first, 0)
+		} else {
+			n--
+		}
+		places := first[from:]
+		for ; n > 0 && score > scores[n-1]; n-- {
+			scores[n], places[n] = scores[n-1], places[n-1]
+		}
+		scores[n], places[n] = score, i
+		if len(places) == drawn {
+			limit = scores[drawn-1]
+		}
+	}
+	return first
+}
+
+// lead puts those at the given places before the others, which keep their order.
+func lead(c []routing.Candidate, places []int) {
+	var ones [drawn]routing.Candidate
+	last := -1
+	for i, at := range places {
+		ones[i] = c[at]
+		last = max(last, at)
+	}
+	to := last
+	for from := last; from >= 0; from-- {
+		if !slices.Contains(places, from) {
+			c[to] = c[from]
+			to--
+		}
+	}
+	copy(c, ones[:len(places)])
+}
+
 // score returns w / -ln(u), or 0 where that is not above limit: -ln(u) is at
-// least 1-u, which saves most of the logarithms.
+// least 2(1-u)/(1+u), which saves most of the logarithms.
 func score(h uint64, weight int, limit float64) float64 {
 	if weight <= 0 {
 		return 0
 	}
 	u, w := routing.Uniform(h), float64(weight)
-	if w <= limit*(1-u) {
+	if w*(1+u) <= limit*2*(1-u) {
 		return 0
 	}
 	return w / -math.Log(u)
