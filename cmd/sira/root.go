@@ -57,7 +57,7 @@ providers.`,
 	root.AddCommand(c.upCommand(), c.runCommand(), c.demoCommand(), c.enqueueCommand(), c.resultsCommand(), c.sqlCommand(), c.checkCommand(),
 		c.topicsCommand(), c.deadCommand(), c.auditCommand(), c.detectCommand(), c.routeCommand(), c.modelsCommand(), c.providerCommand(), c.versionCommand(),
 		c.pricesCommand(),
-		c.costCommand(), c.forecastCommand(), c.benchCommand())
+		c.costCommand(), c.forecastCommand(), c.benchCommand(), c.doctorCommand())
 	strict(root)
 	return root
 }

@@ -140,6 +140,30 @@ func TestBenchMeasuresARunningGateway(t *testing.T) {
 	}
 }
 
+func TestDoctorExaminesARunningGateway(t *testing.T) {
+	code, out, errs := sira(t, "doctor", "--json", "--config", gateway(t))
+	if code != exitFinding || !strings.Contains(errs, "1 failures") {
+		t.Errorf("without ClickHouse: exit code %d, %s", code, errs)
+	}
+	states := map[string]string{}
+	for d := json.NewDecoder(strings.NewReader(out)); d.More(); {
+		var f struct{ Check, State string }
+		if err := d.Decode(&f); err != nil {
+			t.Fatal(err)
+		}
+		states[f.Check] = f.State
+	}
+	for check, want := range map[string]string{"document": "ok", "kafka": "ok", "topics": "ok", "schemas": "ok", "instance": "ok", "clickhouse": "failure", "migrations": "skipped"} {
+		if states[check] != want {
+			t.Errorf("%s is %q, want %q\n%s", check, states[check], want, out)
+		}
+	}
+	code, out, _ = sira(t, "doctor", "--quiet", "--config", document(t, faulty))
+	if code != exitFinding || strings.Count(out, "failure  document") != 3 || !strings.Contains(out, "did you mean kafka?") {
+		t.Errorf("a document with three faults: exit code %d\n%s", code, out)
+	}
+}
+
 func TestToolsSayThatNoBrokerAnswers(t *testing.T) {
 	port, err := freePort()
 	if err != nil {
