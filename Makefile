@@ -69,6 +69,10 @@ simulate: ## Live through SEEDS worlds of virtual time from seed FIRST on, and t
 exchanges: ## Replay recorded calls to real vendors through the adapters: make exchanges DIR=folder
 	$(GO) run ./integration/exchanges $(or $(DIR),../shared/data/providers)
 
+.PHONY: soak
+soak: ## Send SOAK_REQUESTS requests through worker processes; fail if one is lost or doubled, or memory grows
+	$(GO) run ./integration/soak -requests $(or $(SOAK_REQUESTS),2000000)
+
 .PHONY: kill
 kill: build chdb kafka ## Run the kill tests with their full bounds; on Apache Kafka they fail now and then
 	SIRA_INTEGRATION=1 SIRA_KILL_STRICT=1 $(GO) test -count=1 -timeout 20m -run WholeKillPromise -v ./integration/

@@ -50,8 +50,7 @@ Exit code 3 if there is a failure; with --strict also if there is a warning.`,
 // checks found.
 func (c *cli) examine(cmd *cobra.Command) ([]doctor.Finding, error) {
 	cfg, err := c.config()
-	var faults app.Faults
-	if errors.As(err, &faults) {
+	if faults, ok := errors.AsType[app.Faults](err); ok {
 		var out []doctor.Finding
 		for _, f := range faults {
 			out = append(out, doctor.Finding{Check: "document", State: doctor.Failure, Text: f.Error(), Instead: "sira check, until it says that the document is fine"})

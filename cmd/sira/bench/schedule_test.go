@@ -158,7 +158,7 @@ func TestPublishedTracesAreRead(t *testing.T) {
 				t.Errorf("%s: %v", path, err)
 			}
 			requests += len(got)
-			f.Close()
+			_ = f.Close()
 		}
 	}
 	if want := 28_185 + 400; requests != want {

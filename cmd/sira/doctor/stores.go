@@ -96,12 +96,10 @@ func reachClickHouse(ctx context.Context, p *patient) []Finding {
 // withoutAddress shortens errors of HTTP clients, which quote the address with all
 // that is in it.
 func withoutAddress(err error) error {
-	var at *url.Error
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[*url.Error](err); ok {
 		return at.Err
 	}
-	var network *net.OpError
-	if errors.As(err, &network) {
+	if network, ok := errors.AsType[*net.OpError](err); ok {
 		return network
 	}
 	return err
