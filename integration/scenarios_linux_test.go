@@ -90,12 +90,16 @@ func TestTwentyThousandSlowCallsAreInFlightInOneWorker(t *testing.T) {
 	r.start("broker", "kafka,registry", nil)
 	r.start("provider", "simulator", nil)
 	r.ready()
-	r.simulate(simulate.Behaviour{Tokens: simulate.Tokens{Min: 8, Max: 8}, Latency: simulate.Latency{Kind: "fixed", Value: simulate.Duration(40 * time.Second)}})
+	r.simulate(simulate.Behaviour{Tokens: simulate.Tokens{Min: 8, Max: 8}, Latency: simulate.Latency{Kind: "fixed", Value: simulate.Duration(90 * time.Second)}})
 	_, vital := r.watched(Document{"worker": Document{"concurrency": calls, "fixed_concurrency": true, "window": 4000}})
 	idle := vital()
 	answered := r.answered()
-	r.enqueue(calls)
-	r.until("all calls in flight", 2*time.Minute, func() bool { return r.stats().Total.InFlight >= int64(calls) })
+	// In steps, as load comes: connections that are all opened at once are refused.
+	for from := 0; from < calls; from += 1000 {
+		to := min(from+1000, calls)
+		r.put(from, to, func(int, *schemas.Request) {})
+		r.until(fmt.Sprintf("%d calls in flight", to), time.Minute, func() bool { return r.stats().Total.InFlight >= int64(to) })
+	}
 	busy := vital()
 	grown := (busy.ResidentMiB - idle.ResidentMiB) * (1 << 20) / float64(calls)
 	t.Logf("%d calls in flight: %.0f MiB, %.0f bytes and %.1f goroutines a call", calls, busy.ResidentMiB, grown, (busy.Goroutines-idle.Goroutines)/float64(calls))
