@@ -203,7 +203,7 @@ func (a *App) prepare(ctx context.Context) error {
 		if _, err := kafka.EnsureTopics(ctx, cl, a.cfg.Topics()); err != nil {
 			return fmt.Errorf("making topics: %w", err)
 		}
-		if err := a.codecs.Register(ctx, a.registry, a.cfg.subjects()); err != nil {
+		if err := a.codecs.Register(ctx, a.registry, a.cfg.Subjects()); err != nil {
 			return fmt.Errorf("registering schemas: %w", err)
 		}
 		return nil

@@ -107,8 +107,8 @@ func (c *Config) Topics() []kafka.TopicSpec {
 	return append(out, seen, states, spec(c.Topic(TopicDead), 1), canaries)
 }
 
-// subjects says which topics carry which kind of value.
-func (c *Config) subjects() avro.Topics {
+// Subjects says which topics carry which kind of value.
+func (c *Config) Subjects() avro.Topics {
 	t := avro.Topics{
 		Results: append([]string{c.Topic(TopicResults)}, c.Kafka.ReplyTopics...), Chunks: []string{c.Topic(TopicChunks)},
 		Costs: []string{c.Topic(TopicCosts)}, Attempts: []string{c.Topic(TopicAttempts)}, Audit: []string{c.Topic(TopicAudit)}, Metrics: []string{c.Topic(TopicMetrics)},

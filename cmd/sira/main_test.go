@@ -77,6 +77,10 @@ func TestMistakesOfTheCallerEndWithTwo(t *testing.T) {
 		"letters and all":   {"dead redrive --all 0/1", []string{"--all"}},
 		"no letters":        {"dead redrive", []string{"--all"}},
 		"unknown command":   {"upp", []string{"upp", "did you mean up?"}},
+		"rate":              {"bench --rate fast", []string{"--rate", "50..500"}},
+		"speed of a rate":   {"bench --speed 2", []string{"--trace"}},
+		"no such format":    {"bench --format xml", []string{"json,avro"}},
+		"no saved run":      {"bench compare " + bad + " " + bad, []string{"saved run"}},
 		"unknown part":      {"dead lisst", []string{"lisst", "did you mean list?"}},
 		"too many":          {"version 1", nil},
 	} {

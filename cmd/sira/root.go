@@ -57,7 +57,7 @@ providers.`,
 	root.AddCommand(c.upCommand(), c.runCommand(), c.demoCommand(), c.enqueueCommand(), c.resultsCommand(), c.sqlCommand(), c.checkCommand(),
 		c.topicsCommand(), c.deadCommand(), c.auditCommand(), c.detectCommand(), c.routeCommand(), c.modelsCommand(), c.providerCommand(), c.versionCommand(),
 		c.pricesCommand(),
-		c.costCommand(), c.budgetCommand(), c.forecastCommand())
+		c.costCommand(), c.budgetCommand(), c.forecastCommand(), c.benchCommand(), c.doctorCommand())
 	strict(root)
 	return root
 }
@@ -68,6 +68,8 @@ func strict(cmd *cobra.Command) {
 	args := cmd.Args
 	if cmd.HasSubCommands() {
 		args = knownCommand
+	}
+	if cmd.HasSubCommands() && cmd.RunE == nil {
 		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	}
 	cmd.Args = func(cmd *cobra.Command, given []string) error {

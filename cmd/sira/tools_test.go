@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sira-ai/sira/cmd/app"
+	"github.com/sira-ai/sira/cmd/sira/bench"
 )
 
 // gateway runs an App and returns the path of a document that says where it is.
@@ -104,6 +107,64 @@ func TestToolsWorkWithARunningGateway(t *testing.T) {
 	}
 	if out := must("", "results", "--json"); strings.Count(out, `"request_id":"r2"`) != 2 {
 		t.Errorf("want a result of the request and one of its redrive:\n%s", out)
+	}
+}
+
+func TestBenchMeasuresARunningGateway(t *testing.T) {
+	file, dir := gateway(t), t.TempDir()
+	trace := filepath.Join(dir, "trace.csv")
+	if err := os.WriteFile(trace, []byte("at,input_tokens,output_tokens\n0,20,5\n30,400,9\n60,7,0\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, b, page := filepath.Join(dir, "a.json"), filepath.Join(dir, "b.json"), filepath.Join(dir, "report.html")
+	for _, args := range [][]string{
+		{"bench", "--rate", "60", "--for", "1s", "--tenants", "3", "--save", a, "--report", page},
+		{"bench", "--trace", trace, "--speed", "60", "--save", b},
+	} {
+		if code, out, errs := sira(t, append(args, "--config", file)...); code != exitOK || !strings.Contains(out, "0 failed, 0 lost, 0 doubled") {
+			t.Fatalf("%v: exit code %d\n%s%s", args, code, out, errs)
+		}
+	}
+	run, err := bench.Open(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if run.Requests != 60 || run.Answered != 60 || len(run.Latency) != 5 || run.Latency[1].Count != 15 || run.FirstText == nil || run.FirstText.Count != 30 {
+		t.Errorf("a run of 60 requests of four kinds, half of them streamed, is kept as %+v", run)
+	}
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), run.Name) {
+		t.Errorf("the report is %d bytes, error %v", len(text), err)
+	}
+	code, out, errs := sira(t, "bench", "compare", a, b, "--report", page)
+	if code != exitOK || !strings.Contains(out, "p99.9") || !strings.Contains(errs, "differ in load") {
+		t.Errorf("compare: exit code %d\n%s%s", code, out, errs)
+	}
+	if code, _, errs := sira(t, "bench", "--config", document(t, routed)); code != exitUsage || !strings.Contains(errs, "--paid") {
+		t.Errorf("providers that are not on this machine: exit code %d, %s", code, errs)
+	}
+}
+
+func TestDoctorExaminesARunningGateway(t *testing.T) {
+	code, out, errs := sira(t, "doctor", "--json", "--config", gateway(t))
+	if code != exitFinding || !strings.Contains(errs, "1 failures") {
+		t.Errorf("without ClickHouse: exit code %d, %s", code, errs)
+	}
+	states := map[string]string{}
+	for d := json.NewDecoder(strings.NewReader(out)); d.More(); {
+		var f struct{ Check, State string }
+		if err := d.Decode(&f); err != nil {
+			t.Fatal(err)
+		}
+		states[f.Check] = f.State
+	}
+	for check, want := range map[string]string{"document": "ok", "kafka": "ok", "topics": "ok", "schemas": "ok", "instance": "ok", "clickhouse": "failure", "migrations": "skipped"} {
+		if states[check] != want {
+			t.Errorf("%s is %q, want %q\n%s", check, states[check], want, out)
+		}
+	}
+	code, out, _ = sira(t, "doctor", "--quiet", "--config", document(t, faulty))
+	if code != exitFinding || strings.Count(out, "failure  document") != 3 || !strings.Contains(out, "did you mean kafka?") {
+		t.Errorf("a document with three faults: exit code %d\n%s", code, out)
 	}
 }
 

@@ -53,8 +53,9 @@ type bench struct {
 	requests int
 	rounds   int
 	inFlight int
-	profile  string // where to keep the worker's CPU profile
-	samples  string // file of what Sira wrote, for the bare loop
+	floor    float64 // of the ratio to the bare loop
+	profile  string  // where to keep the worker's CPU profile
+	samples  string  // file of what Sira wrote, for the bare loop
 	out      figures
 }
 
@@ -68,6 +69,7 @@ func main() {
 	flag.IntVar(&b.requests, "requests", 60_000, "requests of one measurement")
 	flag.IntVar(&b.rounds, "rounds", 3, "pairs of measurements")
 	flag.StringVar(&b.profile, "profile", "", "file for a CPU profile of the worker")
+	flag.Float64Var(&b.floor, "floor", 0, "fail if the ratio to the bare loop is lower")
 	flag.Parse()
 	b.inFlight = 10_000
 	if *quick {
@@ -151,7 +153,13 @@ func (b *bench) report() error {
 		fmt.Printf("%-32s %10.0f %10.0f  %-11s %6.2f\n", r.what, r.sira, r.bare, r.unit, r.ratio)
 	}
 	fmt.Printf("%-32s p50 %.1f ms, p99 %.1f ms (flush interval %.0f ms, %d requests/s)\n", "added latency", o.AddedP50, o.AddedP99, o.FlushMS, o.AtRate)
-	return json.NewEncoder(os.Stdout).Encode(o)
+	if err := json.NewEncoder(os.Stdout).Encode(o); err != nil {
+		return fmt.Errorf("writing figures: %w", err)
+	}
+	if o.RatioBareLoop < b.floor {
+		return fmt.Errorf("the ratio to the bare loop is %.2f, below %.2f", o.RatioBareLoop, b.floor)
+	}
+	return nil
 }
 
 func quotient(a, b float64) float64 {

@@ -3,9 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sira-ai/sira/handlers/simulate"
@@ -63,7 +60,7 @@ func (b *bench) hold(ctx context.Context, name string, start starter) (float64, 
 	if err := wait(ctx, 5*time.Second); err != nil {
 		return 0, err
 	}
-	rss, err := residentMiB(p.PID())
+	rss, err := integration.ResidentMiB(p.PID())
 	if err != nil {
 		return 0, err
 	}
@@ -87,19 +84,4 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// residentMiB reads VmRSS as Linux tells it (proc_pid_status(5)).
-func residentMiB(pid int) (float64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, fmt.Errorf("reading memory of a process: %w", err)
-	}
-	_, rest, _ := strings.Cut(string(text), "VmRSS:")
-	line, _, _ := strings.Cut(rest, "\n")
-	kib, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(line), "kB")), 64)
-	if err != nil {
-		return 0, fmt.Errorf("reading memory of a process: %w", err)
-	}
-	return kib / 1024, nil
 }

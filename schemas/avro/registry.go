@@ -131,6 +131,25 @@ func (r *Registry) Register(ctx context.Context, subject, schema string) (int, e
 	return id, nil
 }
 
+// Compatible asks the registry whether a schema could be registered under a
+// subject, and registers nothing. A subject that does not exist takes any schema.
+//
+// The error is ErrIncompatibleSchema or ErrInvalidSchema with the registry's
+// reasons, ErrRegistryUnavailable, or the context's.
+func (r *Registry) Compatible(ctx context.Context, subject, schema string) error {
+	result, err := r.client.CheckCompatibility(sr.WithParams(ctx, sr.Verbose), subject, -1, sr.Schema{Schema: schema})
+	var answer *sr.ResponseError
+	switch {
+	case errors.As(err, &answer) && (answer.ErrorCode == sr.ErrSubjectNotFound.Code || answer.ErrorCode == sr.ErrVersionNotFound.Code):
+		return nil
+	case err != nil:
+		return fmt.Errorf("checking the schema of %s: %w", subject, reasonOf(ctx, err))
+	case !result.Is:
+		return fmt.Errorf("checking the schema of %s: %w: %s", subject, ErrIncompatibleSchema, strings.ToValidUTF8(strings.Join(result.Messages, "; "), ""))
+	}
+	return nil
+}
+
 // SchemaByID returns the text of the schema with that id. It asks the registry
 // only once for each id, however many callers wait for it. An id that does not
 // exist is asked for again after a while, since it may be about to.

@@ -169,6 +169,40 @@ ENGINE = ReplacingMergeTree ORDER BY version`)
 	return done, nil
 }
 
+// Pending returns the steps that a database lacks, and changes nothing. The error
+// is ErrChangedMigration if one was edited after it had been applied.
+func Pending(ctx context.Context, conn driver.Conn) ([]Migration, error) {
+	all, err := Migrations()
+	if err != nil {
+		return nil, err
+	}
+	known, err := applied(ctx, conn)
+	if NotMade(err) {
+		return all, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []Migration
+	for _, m := range all {
+		switch sum, ok := known[m.Version]; {
+		case !ok:
+			out = append(out, m)
+		case sum != m.Checksum:
+			return out, fmt.Errorf("%w: %s", ErrChangedMigration, m.Name)
+		}
+	}
+	return out, nil
+}
+
+// NotMade reports whether ClickHouse answered that the database or the table does
+// not exist, which Migrate mends.
+func NotMade(err error) bool {
+	const unknownTable, unknownDatabase = 60, 81 // src/Common/ErrorCodes.cpp
+	var answer *clickhouse.Exception
+	return errors.As(err, &answer) && (answer.Code == unknownTable || answer.Code == unknownDatabase)
+}
+
 func applied(ctx context.Context, conn driver.Conn) (map[int]string, error) {
 	rows, err := conn.Query(ctx, "SELECT version, checksum FROM schema_migrations FINAL")
 	if err != nil {

@@ -1,0 +1,142 @@
+package bench
+
+import (
+	"bytes"
+	"fmt"
+	"html"
+	"html/template"
+	"math"
+	"strconv"
+)
+
+const (
+	chartWidth, chartHeight                          = 720, 300
+	marginLeft, marginRight, marginTop, marginBottom = 64, 14, 14, 44
+)
+
+// line is one curve of a chart. Colours are those of the page, by number.
+type line struct {
+	name   string
+	colour int
+	dashed bool
+	points [][2]float64
+}
+
+// axis maps values to places. A logarithmic one leaves out values that are not
+// above zero.
+type axis struct {
+	from, to float64
+	log      bool
+	ticks    []tick
+}
+
+type tick struct {
+	at    float64
+	label string
+}
+
+// place returns where v is between the axis's ends, 0 to 1.
+func (a *axis) place(v float64) float64 {
+	if a.log {
+		return (math.Log10(v) - math.Log10(a.from)) / (math.Log10(a.to) - math.Log10(a.from))
+	}
+	return (v - a.from) / (a.to - a.from)
+}
+
+// linear returns an axis from 0 to at least highest, with about five round ticks.
+func linear(highest float64) axis {
+	if !(highest > 0) {
+		highest = 1
+	}
+	step := math.Pow(10, math.Floor(math.Log10(highest)))
+	switch n := highest / step; {
+	case n < 2:
+		step /= 4
+	case n < 5:
+		step /= 2
+	}
+	a := axis{to: math.Ceil(highest/step-1e-9) * step}
+	for i := 0; float64(i)*step <= a.to*(1+1e-9); i++ {
+		a.ticks = append(a.ticks, tick{float64(i) * step, number(float64(i) * step)})
+	}
+	return a
+}
+
+// logarithmic returns an axis around the values, in whole decades, with ticks at 1,
+// 2 and 5 of each while they are few.
+func logarithmic(lowest, highest float64) axis {
+	if !(lowest > 0) || math.IsInf(lowest, 0) { // there are none
+		lowest = 1
+	}
+	highest = max(highest, lowest*1.01)
+	low, high := math.Floor(math.Log10(lowest)), math.Ceil(math.Log10(highest))
+	if high == low {
+		high++
+	}
+	a := axis{from: math.Pow(10, low), to: math.Pow(10, high), log: true}
+	for e := low; e <= high; e++ {
+		for _, m := range []float64{1, 2, 5} {
+			if v := m * math.Pow(10, e); v <= a.to*(1+1e-9) && (m == 1 || high-low <= 3) {
+				a.ticks = append(a.ticks, tick{v, number(v)})
+			}
+		}
+	}
+	return a
+}
+
+func number(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
+
+// nines returns the axis of percentiles: each nine more takes the same room.
+func nines(count int64) axis {
+	a := axis{to: max(math.Log10(float64(count)), 2)}
+	a.ticks = append(a.ticks, tick{0, "0"}, tick{-math.Log10(0.5), "50"})
+	label := "90"
+	for n := 1; float64(n) <= a.to; n++ {
+		a.ticks = append(a.ticks, tick{float64(n), label})
+		switch n {
+		case 1:
+			label = "99"
+		case 2:
+			label = "99.9"
+		default:
+			label += "9"
+		}
+	}
+	return a
+}
+
+// chart draws lines as SVG that takes its colours from the page.
+func chart(title, xLabel, yLabel string, x, y axis, lines []line) template.HTML {
+	var b bytes.Buffer
+	px := func(v float64) float64 { return marginLeft + x.place(v)*(chartWidth-marginLeft-marginRight) }
+	py := func(v float64) float64 {
+		return chartHeight - marginBottom - y.place(v)*(chartHeight-marginTop-marginBottom)
+	}
+	fmt.Fprintf(&b, `<svg viewBox="0 0 %d %d" role="img" aria-label="%s">`+"\n", chartWidth, chartHeight, html.EscapeString(title))
+	for _, t := range y.ticks {
+		fmt.Fprintf(&b, `<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n",
+			marginLeft, chartWidth-marginRight, py(t.at), py(t.at), marginLeft-6, py(t.at)+4, t.label)
+	}
+	for _, t := range x.ticks {
+		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1f" y1="%d" y2="%d"/><text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n",
+			px(t.at), px(t.at), marginTop, chartHeight-marginBottom, px(t.at), chartHeight-marginBottom+16, t.label)
+	}
+	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">%s</text>`+"\n", (marginLeft+chartWidth-marginRight)/2, chartHeight-8, html.EscapeString(xLabel))
+	fmt.Fprintf(&b, `<text transform="translate(14 %d) rotate(-90)" text-anchor="middle">%s</text>`+"\n", (marginTop+chartHeight-marginBottom)/2, html.EscapeString(yLabel))
+	for _, l := range lines {
+		class := fmt.Sprintf("line c%d", l.colour%6)
+		if l.dashed {
+			class += " dashed"
+		}
+		fmt.Fprintf(&b, `<polyline class="%s" points="`, class)
+		for _, p := range l.points {
+			if y.log && p[1] <= 0 {
+				continue
+			}
+			fmt.Fprintf(&b, "%.1f,%.1f ", px(p[0]), py(p[1]))
+		}
+		fmt.Fprintf(&b, `"><title>%s</title></polyline>`+"\n", html.EscapeString(l.name))
+	}
+	b.WriteString("</svg>\n")
+	return template.HTML(b.String()) //nolint:gosec // every text in it was escaped above
+}
