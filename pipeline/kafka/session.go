@@ -45,6 +45,7 @@ type session struct {
 	dirty    chan struct{} // has a token when completions wait for a transaction
 	fatal    chan error    // the first error that ends the session
 	implicit *bool         // the cluster adds a group to a transaction by itself; nil: not asked yet
+	epochs   int           // times that reading was set to go on; of the polling goroutine
 	fenced   int           // times in a row that the producer was; of the commit loop
 	broken   atomic.Bool   // no further commit: the session is about to end
 
@@ -120,6 +121,7 @@ func (s *session) open(ctx context.Context) error {
 		kgo.ConsumerGroup(name), kgo.ConsumeTopics(s.cfg.Topics...), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxBytes(c.FetchMaxBytes), kgo.FetchMaxPartitionBytes(c.FetchMaxPartition), kgo.FetchMaxWait(500 * time.Millisecond),
+		kgo.WithDecompressor(newUnpacker(unpackedLimit(c.MaxRequestBytes))),
 		kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout / 10), kgo.RebalanceTimeout(c.RebalanceTimeout),
 		kgo.RequestTimeoutOverhead(joinPatience), kgo.Balancers(newReturning(s)), kgo.OnOffsetsFetched(s.fetched), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.lost),
 	}
@@ -419,6 +421,10 @@ func (s *session) poll(ctx context.Context) {
 }
 
 func (s *session) accept(topic *kgo.FetchTopic, p *kgo.FetchPartition, now time.Time) {
+	if packed := (*kgo.ErrDecompressTooLarge)(nil); errors.As(p.Err, &packed) {
+		s.skip(packed, now)
+		return
+	}
 	if p.Err != nil {
 		s.fetchError(topic.Topic, p)
 		return
