@@ -56,7 +56,7 @@ func endless(contentType, head, piece string) http.HandlerFunc {
 	}
 }
 
-func stream(pieces ...string) http.HandlerFunc {
+func events(pieces ...string) http.HandlerFunc {
 	return raw("text/event-stream", "data: "+strings.Join(pieces, "\n\ndata: ")+"\n\ndata: [DONE]\n\n")
 }
 
@@ -116,10 +116,10 @@ func evil(elsewhere string) map[string]http.HandlerFunc {
 		"error-10mb":         status(400, nil, `{"error":{"message":"`+strings.Repeat("m", 10<<20)+`","type":"`+long+`","code":"`+long+`","param":"`+long+`"}}`),
 		"headers-900kb":      status(200, map[string]string{"X-Request-Id": strings.Repeat("r", 900<<10)}, `{}`),
 		"status-999":         status(999, nil, "what"),
-		"stream-index":       stream(`{"id":"c","choices":[{"index":2000000000,"delta":{"content":"x"}}]}`, `{"choices":[{"index":-7,"delta":{"content":"x"},"finish_reason":"stop"}]}`),
-		"stream-tool-index":  stream(`{"id":"c","choices":[{"index":0,"delta":{"tool_calls":[{"index":2000000000,"function":{"name":"f","arguments":"{"}}]}}]}`, `{"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}`),
-		"stream-big-piece":   stream(`{"id":"c","choices":[{"index":0,"delta":{"content":"`+strings.Repeat("y", 3<<20)+`"}}]}`, `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`),
-		"stream-of-non-json": stream(`<<<`, `null`, `[]`, `7`),
+		"stream-index":       events(`{"id":"c","choices":[{"index":2000000000,"delta":{"content":"x"}}]}`, `{"choices":[{"index":-7,"delta":{"content":"x"},"finish_reason":"stop"}]}`),
+		"stream-tool-index":  events(`{"id":"c","choices":[{"index":0,"delta":{"tool_calls":[{"index":2000000000,"function":{"name":"f","arguments":"{"}}]}}]}`, `{"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}`),
+		"stream-big-piece":   events(`{"id":"c","choices":[{"index":0,"delta":{"content":"`+strings.Repeat("y", 3<<20)+`"}}]}`, `{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}`),
+		"stream-of-non-json": events(`<<<`, `null`, `[]`, `7`),
 		"not-http": func(w http.ResponseWriter, _ *http.Request) {
 			if c, _, err := w.(http.Hijacker).Hijack(); err == nil {
 				_, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.9\r\n"+strings.Repeat("z", 1<<20))
