@@ -2,8 +2,10 @@ package integration
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -38,6 +40,7 @@ type network struct {
 	proxies  map[string]*toxiproxy.Proxy
 	client   *kgo.Client
 	sent     atomic.Int64
+	schema   atomic.Int64 // of requests in Avro; 0: they are JSON
 
 	mu      sync.Mutex
 	results map[string]int // by request id
@@ -56,24 +59,7 @@ func newNetwork(t *testing.T) *network {
 		},
 		"invoke": Document{"attempt_timeout": "4s", "first_token_timeout": "2s", "stall_timeout": "2s", "backoff": Document{"initial": "100ms", "max": "400ms"}},
 	}
-	doc := func(instance string, own Document) app.Config {
-		all := Document{"instance": instance, "data_dir": t.TempDir()}
-		for _, part := range []Document{base, own} {
-			for k, v := range part {
-				all[k] = v
-			}
-		}
-		text, err := yaml.Marshal(all)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cfg, err := app.Parse(instance+".yaml", text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return cfg
-	}
-	n.services = n.run(doc("services", Document{"registry": Document{"listen": "127.0.0.1:0"}, "clickhouse": Document{"listen": "127.0.0.1:0"}, "simulator": Document{"listen": "127.0.0.1:0", "seed": 1}}),
+	n.services = n.run(n.document("services", base, Document{"registry": Document{"listen": "127.0.0.1:0"}, "clickhouse": Document{"listen": "127.0.0.1:0"}, "simulator": Document{"listen": "127.0.0.1:0", "seed": 1}}),
 		app.RoleKafka, app.RoleRegistry, app.RoleClickHouse, app.RoleSimulator)
 	n.cfg = n.services.Effective()
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
@@ -86,7 +72,7 @@ func newNetwork(t *testing.T) *network {
 		n.proxies[edge] = p
 	}
 	at := func(edge string) string { return n.proxies[edge].Listen }
-	cfg := doc("site", Document{
+	cfg := n.document("site", base, Document{
 		"registry": Document{"url": "http://" + at("registry")}, "clickhouse": Document{"dsn": "http://default:@" + at("clickhouse") + "/sira"},
 		"providers": []Document{{"name": "openai", "kind": "openai", "base_url": "http://" + at("provider") + "/llm/openai/v1", "api_key": "any"}},
 		"models":    []Document{{"name": "gpt-4o-mini", "targets": []Document{{"provider": "openai", "model": "gpt-4o-mini"}}}},
@@ -98,6 +84,24 @@ func newNetwork(t *testing.T) *network {
 	n.run(cfg, app.RoleWorker, app.RoleRecorder)
 	n.follow()
 	return n
+}
+
+// document reads the document of an instance, made of parts.
+func (n *network) document(instance string, parts ...Document) app.Config {
+	n.t.Helper()
+	all := Document{"instance": instance, "data_dir": n.t.TempDir()}
+	for _, part := range parts {
+		maps.Copy(all, part)
+	}
+	text, err := yaml.Marshal(all)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	cfg, err := app.Parse(instance+".yaml", text)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return cfg
 }
 
 // run starts an app and stops it when the test ends.
@@ -151,13 +155,12 @@ func (n *network) count(ctx context.Context, r *kgo.Record) {
 	defer n.mu.Unlock()
 	if r.Topic == n.cfg.Topic(app.TopicResults) {
 		n.results[string(r.Key)]++
-		var said struct {
-			Failure *struct {
-				Code string `json:"code"`
-			} `json:"failure"`
+		var res schemas.Result
+		if err := decode(ctx, n.services.Codecs().Result, r.Value, &res); err != nil {
+			n.t.Errorf("decoding result: %v", err)
 		}
-		if json.Unmarshal(r.Value, &said) == nil && said.Failure != nil {
-			n.failed[string(r.Key)] = said.Failure.Code
+		if res.Failure != nil {
+			n.failed[res.RequestID] = string(res.Failure.Code)
 		}
 		return
 	}
@@ -167,6 +170,42 @@ func (n *network) count(ctx context.Context, r *kgo.Record) {
 		return
 	}
 	n.costs[cost.RequestID]++
+}
+
+// encode writes a request as JSON, or as Avro with the schema of newSchema.
+func (n *network) encode(req *schemas.Request) ([]byte, error) {
+	id := n.schema.Load()
+	if id == 0 {
+		return json.Marshal(req)
+	}
+	value, err := n.services.Codecs().Request.Append(nil, req)
+	if err == nil {
+		binary.BigEndian.PutUint32(value[1:], uint32(id))
+	}
+	return value, err
+}
+
+// newSchema has the load go on in Avro, with a schema that the worker has not seen.
+func (n *network) newSchema(ctx context.Context, name string) {
+	n.t.Helper()
+	registry, err := n.cfg.OpenRegistry()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	var schema map[string]any
+	if err := json.Unmarshal([]byte(n.services.Codecs().Request.Schema()), &schema); err != nil {
+		n.t.Fatal(err)
+	}
+	schema["doc"] = "written while the registry was disturbed: " + name
+	text, err := json.Marshal(schema)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	id, err := registry.Register(ctx, name+"-value", string(text))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.schema.Store(int64(id))
 }
 
 // load sends requests of a name at a rate until ctx is done and returns their
@@ -181,7 +220,7 @@ func (n *network) load(ctx context.Context, name string, every time.Duration) (s
 			return sent
 		}
 		req := question(fmt.Sprintf("%s-%d", name, sent), "gpt-4o-mini", sent%3 == 0)
-		value, err := json.Marshal(req)
+		value, err := n.encode(req)
 		if err != nil {
 			n.t.Error(err)
 			return sent

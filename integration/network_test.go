@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/Shopify/toxiproxy/v2/toxics"
+	"github.com/rs/zerolog"
 
 	"github.com/sira-ai/sira/cmd/app"
 )
@@ -53,6 +54,7 @@ const (
 func TestNetworkFaultsLoseAndDoubleNothing(t *testing.T) {
 	heavy(t)
 	toxics.Register("corrupt", new(corrupt))
+	zerolog.SetGlobalLevel(zerolog.Disabled) // a toxic logs each time it is taken away
 	n := newNetwork(t)
 	table := &strings.Builder{}
 	for _, edge := range edges {
@@ -82,9 +84,13 @@ func (n *network) disturb(t *testing.T, edge string, f netFault) (percent int, a
 	go func() { loaded <- n.load(ctx, name, netRate) }()
 	pauseFor(t, netHealthy)
 	heal := n.inflict(t, edge, f)
+	if edge == "registry" {
+		n.newSchema(t.Context(), name)
+	}
 	pauseFor(t, netSick)
 	heal()
 	began := time.Now()
+	n.schema.Store(0)
 	stop()
 	sent := <-loaded
 	percent = 100 * n.answered(name, sent) / max(sent, 1)
