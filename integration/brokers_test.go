@@ -20,10 +20,13 @@ type trio struct {
 
 func newTrio(t *testing.T) *trio {
 	t.Helper()
-	r := newRig(t)
-	c := &trio{r, kafkatest.Start(t, kafkatest.Options{Brokers: 3, Properties: map[string]string{
+	// Brokers first: they open many connections, and one of them may begin at a port
+	// that the site has found free and does not listen on yet.
+	cluster := kafkatest.Start(t, kafkatest.Options{Brokers: 3, Properties: map[string]string{
 		"min.insync.replicas": "2", "transaction.state.log.min.isr": "2", "unclean.leader.election.enable": "false",
-	}})}
+	}})
+	r := newRig(t)
+	c := &trio{r, cluster}
 	kafka := r.Shared["kafka"].(Document)
 	kafka["brokers"], kafka["replication_factor"], kafka["min_insync_replicas"] = c.cluster.Brokers(), 3, 2
 	r.start("registry", "registry", nil)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -23,18 +24,14 @@ func completion(w http.ResponseWriter, replaced map[string]any) {
 		"choices": []any{map[string]any{"index": 0, "finish_reason": "stop", "message": map[string]any{"role": "assistant", "content": "hello"}}},
 		"usage":   map[string]any{"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
 	}
-	for k, v := range replaced {
-		body[k] = v
-	}
+	maps.Copy(body, replaced)
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(body)
 }
 
 func choice(members map[string]any) map[string]any {
 	c := map[string]any{"index": 0, "finish_reason": "stop", "message": map[string]any{"role": "assistant", "content": "hello"}}
-	for k, v := range members {
-		c[k] = v
-	}
+	maps.Copy(c, members)
 	return map[string]any{"choices": []any{c}}
 }
 
