@@ -62,6 +62,13 @@ func newNetwork(t *testing.T) *network {
 	n.services = n.run(n.document("services", base, Document{"registry": Document{"listen": "127.0.0.1:0"}, "clickhouse": Document{"listen": "127.0.0.1:0"}, "simulator": Document{"listen": "127.0.0.1:0", "seed": 1}}),
 		app.RoleKafka, app.RoleRegistry, app.RoleClickHouse, app.RoleSimulator)
 	n.cfg = n.services.Effective()
+	registry, err := n.cfg.OpenRegistry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.services.Codecs().Request.Register(t.Context(), registry, n.cfg.RequestTopic("standard")); err != nil {
+		t.Fatal(err)
+	}
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	for edge, upstream := range map[string]string{"kafka": n.cfg.Kafka.Embedded.Addr, "registry": n.cfg.Registry.Listen, "clickhouse": n.cfg.ClickHouse.Listen, "provider": n.cfg.Simulator.Listen} {
 		p := toxiproxy.NewProxy(server, edge, "127.0.0.1:0", upstream)
