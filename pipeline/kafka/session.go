@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
@@ -567,23 +566,6 @@ func (s *session) release(it *item) {
 	it.tries++
 	wait := min(100*time.Millisecond<<min(it.tries, 9), 30*time.Second)
 	it.timer = time.AfterFunc(wait, func() { s.engine.enqueue(it) })
-}
-
-func (s *session) fetchError(topic string, p *kgo.FetchPartition) {
-	var loss *kgo.ErrDataLoss
-	switch {
-	case errors.Is(p.Err, context.Canceled), errors.Is(p.Err, context.DeadlineExceeded), errors.Is(p.Err, kgo.ErrClientClosed):
-	case errors.As(p.Err, &loss):
-		s.log.Error("the broker lost records; reading goes on where it has some", zap.String("topic", topic), zap.Int32("partition", p.Partition), zap.Error(p.Err))
-	case errors.Is(p.Err, kerr.UnknownTopicID), errors.Is(p.Err, kerr.FencedInstanceID):
-		s.fail(fmt.Errorf("reading %s/%d: %w", topic, p.Partition, p.Err))
-	default:
-		s.log.Warn("reading", zap.String("topic", topic), zap.Int32("partition", p.Partition), zap.Error(p.Err))
-		var session *kgo.ErrGroupSession
-		if errors.As(p.Err, &session) && errors.Is(session, kerr.FencedInstanceID) {
-			s.fail(fmt.Errorf("another process runs as instance %q: %w", s.engine.cfg.Instance, p.Err))
-		}
-	}
 }
 
 // fail ends the session; the first error counts.

@@ -7,13 +7,11 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"go.uber.org/zap"
 )
 
 // unpackedLimit is the most that a batch may hold, bytes: a request of any legal
@@ -87,57 +85,4 @@ func (u *unpacker) drain(r io.Reader) ([]byte, error) {
 		err = errUnpacksToTooMuch
 	}
 	return out.Bytes(), err
-}
-
-// skip puts one item in the place of a batch that can't be unpacked, and reads on
-// behind it.
-func (s *session) skip(batch *kgo.ErrDecompressTooLarge, now time.Time) {
-	s.log.Warn("a batch of records can't be unpacked: it is answered as one", zap.String("topic", batch.Topic),
-		zap.Int32("partition", batch.Partition), zap.Int64("offset", batch.Offset), zap.Int64("next", batch.NextOffset))
-	s.mu.Lock()
-	t := s.trackers[topicPartition{batch.Topic, batch.Partition}]
-	s.mu.Unlock()
-	if t == nil {
-		return // given up meanwhile; its next owner meets the batch
-	}
-	var ready []*item
-	t.mu.Lock()
-	// A part of the batch may be done: the next owner of a partition begins in the
-	// middle.
-	first := max(batch.Offset, t.next)
-	if first < batch.NextOffset && t.register(first, batch.Epoch) {
-		r := &kgo.Record{Topic: batch.Topic, Partition: batch.Partition, Offset: first, Timestamp: now}
-		it := s.newItem(t, r)
-		it.rec.packed = batch.NextOffset - first
-		ready = t.chain([]*item{it})
-		t.pass(batch.NextOffset)
-	}
-	t.mu.Unlock()
-	s.readOn()
-	for _, it := range ready {
-		s.dispatch(it, now)
-	}
-}
-
-// readOn has the client read every partition from where its tracker stands. To set
-// one partition alone would not do: the client throws away what it has fetched of
-// the others, and with it perhaps the news that another one has stopped at such a
-// batch, which then would be read no more. A partition is only set to what differs
-// from what was set before, in its epoch if nothing else; all negative ones mean
-// none.
-func (s *session) readOn() {
-	s.epochs++
-	none := int32(-1 - s.epochs%2)
-	at := map[string]map[int32]kgo.EpochOffset{}
-	s.mu.Lock()
-	for tp, t := range s.trackers {
-		if at[tp.topic] == nil {
-			at[tp.topic] = map[int32]kgo.EpochOffset{}
-		}
-		t.mu.Lock()
-		at[tp.topic][tp.partition] = kgo.EpochOffset{Epoch: none, Offset: t.position()}
-		t.mu.Unlock()
-	}
-	s.mu.Unlock()
-	s.consumer.SetOffsets(at)
 }
