@@ -231,7 +231,7 @@ func TestEveryRoleWorksWithItsRightsAlone(t *testing.T) {
 	heavy(t)
 	g := newGuarded(t)
 	roles := g.grant()
-	if want := []string{"consumer", "notifier", "producer", "recorder", "worker"}; !slices.Equal(slices.Sorted(slices.Values(roles)), want) {
+	if want := []string{"analyst", "consumer", "notifier", "producer", "recorder", "worker"}; !slices.Equal(slices.Sorted(slices.Values(roles)), want) {
 		t.Fatalf("the documentation has rights for %v, want %v", roles, want)
 	}
 	var notified atomic.Int64
@@ -258,6 +258,7 @@ func TestEveryRoleWorksWithItsRightsAlone(t *testing.T) {
 	role("worker", g.client("worker"), app.RoleWorker)
 	role("worker-2", g.token("worker"), app.RoleWorker)
 	role("recorder", g.client("recorder"), app.RoleRecorder)
+	role("analyst", g.client("analyst"), app.RoleAnalyst)
 	role("notifier", g.token("notifier"), app.RoleNotifier)
 	const requests = 400
 	g.produce(n, requests)
@@ -359,6 +360,8 @@ func (g *guarded) refused(n *network) {
 		"a recorder reads requests":          read("recorder", requests),
 		"a recorder reads chunks":            read("recorder", n.cfg.Topic(app.TopicChunks)),
 		"a recorder writes a result":         write("recorder", results),
+		"an analyst reads requests":          read("analyst", requests),
+		"an analyst writes a result":         write("analyst", results),
 		"a notifier reads costs":             read("notifier", n.cfg.Topic(app.TopicCosts)),
 		"a notifier writes a result":         write("notifier", results),
 		"a worker reads results":             read("worker", results),

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/sira-ai/sira/cmd/app"
 	"github.com/sira-ai/sira/integration/kafkatest"
@@ -49,26 +50,41 @@ func (c *trio) places() (leader, controller int) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	// Metadata names any broker as the controller; who leads the quorum is told here.
+	req := kmsg.NewPtrDescribeQuorumRequest()
+	log := kmsg.NewDescribeQuorumRequestTopic()
+	log.Topic, log.Partitions = "__cluster_metadata", []kmsg.DescribeQuorumRequestTopicPartition{kmsg.NewDescribeQuorumRequestTopicPartition()}
+	req.Topics = []kmsg.DescribeQuorumRequestTopic{log}
+	quorum, err := req.RequestWith(ctx, cl)
+	if err != nil || len(quorum.Topics) != 1 || len(quorum.Topics[0].Partitions) != 1 {
+		c.t.Fatalf("asking who leads the controllers: %v", err)
+	}
 	index := func(id int32) int { // node ids count from 1
 		return max(0, min(int(id)-1, 2))
 	}
-	return index(meta.Topics[topic].Partitions[0].Leader), index(meta.Controller)
+	return index(meta.Topics[topic].Partitions[0].Leader), index(quorum.Topics[0].Partitions[0].LeaderID)
 }
 
-// Workers, recorder and brokers are killed at random: in turn the broker that leads
-// a partition, and the one that other brokers' requests for a controller go to.
+// Workers, recorder and brokers are killed at random: each time first the broker
+// that leads a partition, then the one that leads the controllers.
 func TestThreeBrokersLoseTheirLeaderAndTheirController(t *testing.T) {
 	c := newTrio(t)
-	turn := 0
+	killed := 0
 	c.survives(killRequests(t, 20_000), 200, func() {
-		victim, controller := c.places()
-		if turn++; turn%2 == 0 {
-			victim = controller
+		for _, ofControllers := range []bool{false, true} {
+			victim, controller := c.places()
+			if ofControllers {
+				victim = controller
+			}
+			c.cluster.Kill(victim)
+			killed++
+			c.pause(2*time.Second, func() bool { return false }) // two brokers carry on
+			c.cluster.Restart(victim)
 		}
-		c.cluster.Kill(victim)
-		c.pause(2*time.Second, func() bool { return false }) // two brokers carry on
-		c.cluster.Restart(victim)
 	})
+	if killed == 0 {
+		t.Error("no broker was killed: there were too few requests")
+	}
 }
 
 // Brokers are restarted one after the other, in order, while workers run: nothing

@@ -80,3 +80,18 @@ func (s *session) readOn() {
 	s.mu.Unlock()
 	s.consumer.SetOffsets(at)
 }
+
+// resume lets a partition be read again once a quarter of its window is free. A
+// finished request leaves the window only with its commit, so this is where to
+// look.
+func (s *session) resume(t *tracker) {
+	t.mu.Lock()
+	free := t.paused && !t.closing && t.incomplete() < s.engine.cfg.Window*3/4
+	if free {
+		t.paused = false
+	}
+	t.mu.Unlock()
+	if free {
+		s.consumer.ResumeFetchPartitions(map[string][]int32{t.topic: {t.partition}})
+	}
+}

@@ -535,21 +535,6 @@ func (s *session) settle(it *item, outputs []pipeline.Record) {
 	s.markDirty()
 }
 
-// resume lets a partition be read again once a quarter of its window is free. A
-// finished request leaves the window only with its commit, so this is where to
-// look.
-func (s *session) resume(t *tracker) {
-	t.mu.Lock()
-	free := t.paused && !t.closing && t.incomplete() < s.engine.cfg.Window*3/4
-	if free {
-		t.paused = false
-	}
-	t.mu.Unlock()
-	if free {
-		s.consumer.ResumeFetchPartitions(map[string][]int32{t.topic: {t.partition}})
-	}
-}
-
 // release gives an item back: it runs again after a pause that grows, unless its
 // partition has gone.
 func (s *session) release(it *item) {
