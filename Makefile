@@ -80,6 +80,10 @@ soak: ## Send SOAK_REQUESTS requests through worker processes; fail if one is lo
 kill: build chdb kafka ## Run the kill tests with their full bounds; on Apache Kafka they fail now and then
 	SIRA_INTEGRATION=1 SIRA_KILL_STRICT=1 $(GO) test -count=1 -timeout 20m -run WholeKillPromise -v ./integration/
 
+.PHONY: faults
+faults: chdb ## Disturb every connection in every way and print the table of docs/faults.md
+	SIRA_INTEGRATION=1 $(GO) test -count=1 -timeout 20m -run NetworkFaults -v ./integration/
+
 .PHONY: fuzz
 fuzz: chdb ## Run every fuzz target for FUZZTIME, one after another
 	@GO='$(GO)' .ci/fuzz '$(FUZZTIME)'

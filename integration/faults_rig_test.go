@@ -43,6 +43,14 @@ type gateway struct {
 // document; roles are played next to those of a worker.
 func newGateway(t *testing.T, rows []string, edit func(Document), roles ...app.Role) *gateway {
 	t.Helper()
+	g := startGateway(t, rows, edit, roles...)
+	g.listen()
+	return g
+}
+
+// startGateway is newGateway for a test that reads the topics itself.
+func startGateway(t *testing.T, rows []string, edit func(Document), roles ...app.Role) *gateway {
+	t.Helper()
 	sim, err := FreeAddr(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +90,6 @@ func newGateway(t *testing.T, rows []string, edit func(Document), roles ...app.R
 	}
 	g := &gateway{t: t, results: map[string]schemas.Result{}, chunks: map[string][]schemas.Chunk{}, costs: map[string]schemas.CostEvent{}, news: make(chan struct{})}
 	g.start(cfg, append([]app.Role{app.RoleKafka, app.RoleRegistry, app.RoleSimulator, app.RoleWorker}, roles...))
-	g.listen()
 	return g
 }
 

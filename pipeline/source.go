@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -46,10 +47,14 @@ type Delivery struct {
 	Settle func(Settlement)
 	// Release gives the job back unsettled: it is delivered again, here after a
 	// pause or elsewhere. A job that is given back again and again because of a
-	// *PanicError comes as a failed job that is dead. Exactly one of Settle and
-	// Release is called, once.
+	// *PanicError or ErrHopeless comes as a failed job that is dead. Exactly one of
+	// Settle and Release is called, once.
 	Release func(cause error)
 }
+
+// ErrHopeless is in the chain of errors that the same job would meet again, such as
+// an outcome that can't be written down.
+var ErrHopeless = errors.New("trying again is of no use")
 
 // Source yields jobs.
 type Source interface {

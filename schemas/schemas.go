@@ -6,6 +6,8 @@
 // Values are not safe for concurrent change.
 package schemas
 
+import "unicode/utf8"
+
 // Names of Kafka record headers. They are part of the public contract.
 const (
 	HeaderID          = "sira-id"           // request id
@@ -26,6 +28,7 @@ const (
 	HeaderDeadDetail  = "sira-dead-detail"  // one line for people, without request content
 	HeaderDeadOrigin  = "sira-dead-origin"  // topic/partition/offset
 	HeaderDeadTime    = "sira-dead-time"    // unix milliseconds, decimal
+	HeaderDeadOmitted = "sira-dead-omitted" // what was too large for the letter: key, value, a number of headers
 	HeaderDeadAttempt = "sira-dead-attempt" // rounds made before giving up
 )
 
@@ -48,6 +51,17 @@ const (
 	DeadExhausted   DeadReason = "retries_exhausted" // every round failed with something that may pass
 	DeadPoison      DeadReason = "poison"            // handling it failed in the gateway itself
 )
+
+// Clip cuts s to at most limit bytes without splitting a character.
+func Clip(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit]
+}
 
 // Limits on what the gateway reads. All in bytes but where named.
 const (

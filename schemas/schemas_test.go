@@ -260,3 +260,18 @@ func TestTextJoinsTextPartsOnly(t *testing.T) {
 		t.Errorf("text of no parts is %q", got)
 	}
 }
+
+func TestUsageIsBoundedForEvents(t *testing.T) {
+	t.Parallel()
+	details := map[string]int64{strings.Repeat("d", 200): 1}
+	for i := range 100 {
+		details[fmt.Sprint("detail ", i)] = 1
+	}
+	got := Usage{InputTokens: -5, OutputTokens: 7, Tier: strings.Repeat("t", 1<<20), Raw: make([]byte, 1<<20), Details: details}.Bounded()
+	if got.InputTokens != 0 || got.OutputTokens != 7 || len(got.Tier) != 100 || got.Raw != nil || len(got.Details) != 64 {
+		t.Errorf("%d, %d tokens, tier of %d, raw of %d, %d details", got.InputTokens, got.OutputTokens, len(got.Tier), len(got.Raw), len(got.Details))
+	}
+	if got := Clip("häuser", 2); got != "h" {
+		t.Errorf("cut to %q, within a character", got)
+	}
+}

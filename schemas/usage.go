@@ -38,3 +38,43 @@ type Usage struct {
 	// search_units, requests, pages, web_searches, gpu_seconds, credits, ….
 	Units map[string]decimal.Decimal `json:"units,omitempty" avro:"units"`
 }
+
+// Bounds of what a vendor may say beside the counts: all of it travels in events.
+const (
+	maxUsageWord    = 100      // bytes of a tier, or of the name of a detail or unit
+	maxUsageEntries = 64       // of details and of units
+	maxUsageRaw     = 16 << 10 // bytes
+)
+
+// Bounded returns u without what is too large for an event, and without counts
+// below zero.
+func (u Usage) Bounded() Usage {
+	for _, n := range []*int64{&u.InputTokens, &u.CacheReadTokens, &u.CacheWriteTokens, &u.CacheWrite1h, &u.OutputTokens, &u.ReasoningTokens} {
+		*n = max(*n, 0)
+	}
+	u.Tier = Clip(u.Tier, maxUsageWord)
+	if len(u.Raw) > maxUsageRaw {
+		u.Raw = nil
+	}
+	u.Details, u.Units = boundedNames(u.Details), boundedNames(u.Units)
+	return u
+}
+
+// boundedNames returns m where its names are such as vendors have, else what is
+// left of it.
+func boundedNames[V any](m map[string]V) map[string]V {
+	fits := len(m) <= maxUsageEntries
+	for name := range m {
+		fits = fits && len(name) <= maxUsageWord
+	}
+	if fits {
+		return m
+	}
+	out := make(map[string]V, min(len(m), maxUsageEntries))
+	for name, v := range m {
+		if len(name) <= maxUsageWord && len(out) < maxUsageEntries {
+			out[name] = v
+		}
+	}
+	return out
+}

@@ -163,14 +163,26 @@ func (a *App) engine() (*kafka.Engine, error) {
 		},
 		Fetch: func(ctx context.Context, ref string) ([]byte, error) {
 			b, err := store.Get(ctx, ref)
-			if err != nil && !errors.Is(err, blob.ErrNotFound) && !errors.Is(err, blob.ErrBadReference) {
-				return nil, fmt.Errorf("%w: %w", kafka.ErrNotNow, err)
-			}
-			return b, err
+			return b, payloadFault(err)
+		},
+		FetchSize: func(ctx context.Context, ref string) (int64, error) {
+			n, err := store.Size(ctx, ref)
+			return n, payloadFault(err)
 		},
 		RetryTopic: func(d time.Duration) string { return sinkkafka.TierTopic(tiers, d) },
 		Log:        a.log, Metrics: a.reg,
 	})
+}
+
+// payloadFault says what an error of the blob store means for the record.
+func payloadFault(err error) error {
+	switch {
+	case err == nil, errors.Is(err, blob.ErrNotFound), errors.Is(err, blob.ErrBadReference):
+		return err
+	case errors.Is(err, blob.ErrTooLarge):
+		return fmt.Errorf("%w: %w", kafka.ErrTooLarge, err)
+	}
+	return fmt.Errorf("%w: %w", kafka.ErrNotNow, err)
 }
 
 // BlobStore returns where payloads above 256 KiB are kept.

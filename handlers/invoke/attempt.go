@@ -187,6 +187,7 @@ func (a *attempt) infer(ctx context.Context) (res *schemas.Response, failure *sc
 		res, err = r.follow(call, p, asked, res, emit)
 	}
 	failure = r.classify(call, res, err, w)
+	bound(res, failure)
 	blame, returned = failure, true
 	if failure != nil && ctx.Err() != nil {
 		// The job ran out of time or the process is stopping. A short deadline of
@@ -195,6 +196,28 @@ func (a *attempt) infer(ctx context.Context) (res *schemas.Response, failure *sc
 	}
 	return res, failure
 }
+
+// bound cuts what a vendor says about a call to what events may hold.
+func bound(res *schemas.Response, f *schemas.Failure) {
+	if res != nil {
+		res.Usage = res.Usage.Bounded()
+	}
+	if f == nil {
+		return
+	}
+	f.Message, f.Param = schemas.Clip(f.Message, maxVendorMessage), schemas.Clip(f.Param, maxVendorWord)
+	f.VendorCode, f.VendorType = schemas.Clip(f.VendorCode, maxVendorWord), schemas.Clip(f.VendorType, maxVendorWord)
+	f.UpstreamRequestID = schemas.Clip(f.UpstreamRequestID, maxVendorWord)
+	if f.Usage != nil {
+		*f.Usage = f.Usage.Bounded()
+	}
+}
+
+// Adapters are below these already, bytes.
+const (
+	maxVendorMessage = 8 << 10
+	maxVendorWord    = 512
+)
 
 // classify returns why the outcome of a call is no answer, or nil.
 func (r *round) classify(call context.Context, res *schemas.Response, err error, w *watch) *schemas.Failure {

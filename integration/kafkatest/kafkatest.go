@@ -44,6 +44,10 @@ type Options struct {
 	// Properties are added to every broker's server.properties and win over those of this package.
 	Properties map[string]string
 
+	// Client is how Start and Restart reach the brokers where Properties change the
+	// listener CLIENT: encryption and the login of someone who may see the cluster.
+	Client []kgo.Opt
+
 	// Dir receives data, configuration and logs, one folder per broker, and is left as it is afterwards. Empty means
 	// t.TempDir(). Containers keep their data and logs to themselves.
 	Dir string
@@ -57,6 +61,7 @@ type Cluster struct {
 	running []bool
 	brokers []string
 	ports   *ports
+	client  []kgo.Opt
 	stopped bool
 }
 
@@ -91,7 +96,7 @@ func Start(t testing.TB, opts Options) *Cluster {
 	}
 	newNodes := choose(t)
 
-	c := &Cluster{t: t, running: make([]bool, opts.Brokers)}
+	c := &Cluster{t: t, running: make([]bool, opts.Brokers), client: opts.Client}
 	var err error
 	if c.ports, err = reservePorts(t.Context(), portsPerNode*opts.Brokers); err != nil {
 		t.Fatalf("kafkatest: %v", err)
@@ -243,7 +248,7 @@ func (c *Cluster) waitReady(ctx context.Context) error {
 			addresses = append(addresses, address)
 		}
 	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(addresses...), kgo.DialTimeout(time.Second))
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(addresses...), kgo.DialTimeout(time.Second)}, c.client...)...)
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)
 	}

@@ -81,6 +81,9 @@ type EngineConfig struct {
 	// Fetch returns a claim-checked payload. It may be nil: then a claim check is
 	// answered as undecodable.
 	Fetch func(ctx context.Context, ref string) ([]byte, error)
+	// FetchSize returns how many bytes Fetch would return. Claim-checked payloads of
+	// MaxBytes together are held at a time; nil means that their number is not bounded.
+	FetchSize func(ctx context.Context, ref string) (int64, error)
 	// RetryTopic returns the topic for a further round after the given delay.
 	RetryTopic func(delay time.Duration) string
 

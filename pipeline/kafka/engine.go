@@ -19,8 +19,10 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/sira-ai/sira/pipeline"
+	"github.com/sira-ai/sira/schemas"
 )
 
 // Engine is a pipeline.Source on Kafka.
@@ -35,8 +37,9 @@ type Engine struct {
 	laneBytes int64
 	slowest   atomic.Int64 // nanoseconds of the longest transaction since the governor looked
 	byName    map[string]int
-	journal   *journal      // or nil; set by Run
-	stopped   chan struct{} // closed when Receive has nothing more to give
+	journal   *journal            // or nil; set by Run
+	claims    *semaphore.Weighted // bytes of claim-checked payloads that may be held
+	stopped   chan struct{}       // closed when Receive has nothing more to give
 
 	mu       sync.Mutex
 	sessions []*session // the live one of each lane, or nil
@@ -50,7 +53,7 @@ func NewEngine(cfg EngineConfig) (*Engine, error) {
 	}
 	e := &Engine{
 		cfg: cfg, sched: newScheduler(cfg.Concurrency, cfg.Lanes), laneBytes: cfg.MaxBytes / int64(len(cfg.Lanes)),
-		byName: map[string]int{}, stopped: make(chan struct{}), sessions: make([]*session, len(cfg.Lanes)),
+		claims: semaphore.NewWeighted(cfg.MaxBytes), byName: map[string]int{}, stopped: make(chan struct{}), sessions: make([]*session, len(cfg.Lanes)),
 	}
 	for i, l := range cfg.Lanes {
 		e.byName[l.Name] = i
@@ -204,6 +207,9 @@ func (e *Engine) delivery(it *item) pipeline.Delivery {
 			if it.panics >= maxPanics {
 				return it.rec.poisoned(it.session.cfg, started), nil
 			}
+			if err := e.claim(ctx, it); err != nil {
+				return nil, err
+			}
 			return it.rec.open(ctx, &e.cfg, it.session.cfg, started)
 		},
 		OnLost: func(f func()) func() bool { return context.AfterFunc(it.tracker.life, f) },
@@ -212,17 +218,43 @@ func (e *Engine) delivery(it *item) pipeline.Delivery {
 			if out.Retry > 0 {
 				outputs = append(outputs, e.retryRecord(it, out))
 			}
+			e.unclaim(it)
 			e.sched.done(it)
 			it.session.settle(it, outputs)
 		},
 		Release: func(cause error) {
-			if broke := (*pipeline.PanicError)(nil); errors.As(cause, &broke) {
+			if broke := (*pipeline.PanicError)(nil); errors.As(cause, &broke) || errors.Is(cause, pipeline.ErrHopeless) {
 				it.panics++
 			}
+			e.unclaim(it)
 			e.sched.done(it)
 			it.session.release(it)
 		},
 	}
+}
+
+// claim waits until the payload that a claim check stands for may be held: the
+// record says nothing of its size. What can't be asked for is for Open to report.
+func (e *Engine) claim(ctx context.Context, it *item) error {
+	ref := it.rec.header(schemas.HeaderDataRef)
+	if ref == "" || e.cfg.FetchSize == nil {
+		return nil
+	}
+	size, err := e.cfg.FetchSize(ctx, ref)
+	if err != nil || size <= 0 {
+		return nil //nolint:nilerr // Fetch meets the same error and knows what it means
+	}
+	size = min(size, e.cfg.MaxBytes)
+	if err := e.claims.Acquire(ctx, size); err != nil {
+		return fmt.Errorf("waiting for room for a claim check: %w", err)
+	}
+	it.claimed = size
+	return nil
+}
+
+func (e *Engine) unclaim(it *item) {
+	e.claims.Release(it.claimed)
+	it.claimed = 0
 }
 
 // maxPanics is how often the gateway may break on a record before it is answered

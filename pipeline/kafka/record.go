@@ -30,10 +30,11 @@ type record struct {
 	key       []byte
 	value     []byte
 	headers   []pipeline.Header
+	packed    int64 // records of a batch that can't be unpacked, for which this one stands; 0: a record
 }
 
 func copyRecord(r *kgo.Record) record {
-	out := record{topic: r.Topic, partition: r.Partition, offset: r.Offset, timestamp: r.Timestamp}
+	out := record{topic: r.Topic, partition: r.Partition, offset: r.Offset, timestamp: sane(r.Timestamp, time.Now())}
 	n := len(r.Key) + len(r.Value)
 	for _, h := range r.Headers {
 		n += len(h.Value)
@@ -57,7 +58,29 @@ func copyRecord(r *kgo.Record) record {
 	return out
 }
 
-func (r *record) size() int64 { return int64(len(r.key) + len(r.value) + 256) }
+// earlyClock is how far a producer's clock may be ahead of ours.
+const earlyClock = time.Hour
+
+// sane returns a producer's timestamp, which may be any number, as a time that can
+// be reckoned with and written down.
+func sane(t, now time.Time) time.Time {
+	switch {
+	case t.Before(time.UnixMilli(0)):
+		return time.UnixMilli(0)
+	case t.After(now.Add(earlyClock)):
+		return now
+	}
+	return t
+}
+
+// size is what the record takes in memory, bytes.
+func (r *record) size() int64 {
+	n := len(r.key) + len(r.value) + 256
+	for i := range r.headers {
+		n += len(r.headers[i].Key) + len(r.headers[i].Value) + 40
+	}
+	return int64(n)
+}
 
 func (r *record) header(key string) string {
 	for i := range r.headers {
@@ -84,7 +107,7 @@ func (r *record) place() string {
 // like the tenant of the value. It is a guess for fairness only; who is billed is
 // read from the decoded request.
 func (r *record) tenant() string {
-	if t := r.header(schemas.HeaderTenant); t != "" {
+	if t := r.header(schemas.HeaderTenant); t != "" && len(t) <= schemas.MaxIDLength {
 		return t
 	}
 	if !isJSON(r.value) {
@@ -112,10 +135,16 @@ func isJSON(value []byte) bool { return len(value) == 0 || value[0] != 0 }
 // open makes a job of the record. What is no request becomes a job that has
 // failed already, so that it is answered, billed and audited like any other.
 func (r *record) open(ctx context.Context, cfg *EngineConfig, lane *LaneConfig, started time.Time) (*pipeline.Job, error) {
+	if r.packed > 0 {
+		return r.unpacked(lane, started), nil
+	}
 	job := r.job(lane, started)
 	value, err := r.payload(ctx, cfg)
 	if errors.Is(err, ErrNotNow) {
 		return nil, err
+	}
+	if err == nil {
+		job.Origin.JSON = isJSON(value)
 	}
 	sum := sha256.Sum256(value)
 	job.Origin.Hash = hex.EncodeToString(sum[:])
@@ -127,15 +156,23 @@ func (r *record) open(ctx context.Context, cfg *EngineConfig, lane *LaneConfig, 
 		return nil, err
 	}
 	job.Request, job.Outgoing = req, req
+	named := req.ID == "" || legalID(req.ID)
 	r.complete(job)
 	switch {
 	case err != nil:
 		refuse(job, err, cfg.MaxRequestBytes)
+	case !named: // it is answered under another id, so it must not be asked
+		job.Failure = &schemas.Failure{Code: schemas.InvalidRequest, Param: "id", Message: "id is longer than " + strconv.Itoa(schemas.MaxIDLength) + " bytes or no UTF-8"}
+		job.Dead = &pipeline.Dead{Reason: schemas.DeadInvalid, Detail: "id: not valid"}
 	default:
 		if invalid := req.Validate(); invalid != nil {
 			job.Failure = schemas.AsFailure(invalid)
+			job.Failure.Param, job.Failure.Message = schemas.Clip(job.Failure.Param, schemas.MaxIDLength), schemas.Clip(job.Failure.Message, 2*schemas.MaxIDLength)
 			job.Dead = &pipeline.Dead{Reason: schemas.DeadInvalid, Detail: job.Failure.Param + ": not valid"}
 		}
+	}
+	if job.Failure != nil {
+		curtail(req)
 	}
 	job.Deadline = r.deadline(req, lane)
 	r.history(job)
@@ -147,7 +184,7 @@ func (r *record) job(lane *LaneConfig, started time.Time) *pipeline.Job {
 	job := &pipeline.Job{Created: r.timestamp, Started: started, Emit: func(schemas.Chunk) {}}
 	job.Origin = pipeline.Origin{
 		Topic: r.topic, Partition: r.partition, Offset: r.offset, Lane: lane.Name, Key: r.key,
-		First: r.place(), Traceparent: r.header(schemas.HeaderTraceparent), JSON: isJSON(r.value),
+		First: r.place(), Traceparent: r.traceparent(), JSON: isJSON(r.value),
 		Record: pipeline.Record{Topic: r.topic, Key: r.key, Value: r.value, Headers: r.headers},
 	}
 	if lane.Retry { // only the gateway itself writes there, so these may be believed
@@ -161,6 +198,43 @@ func (r *record) job(lane *LaneConfig, started time.Time) *pipeline.Job {
 			job.Created = time.UnixMilli(ms)
 		}
 	}
+	return job
+}
+
+// maxTraceparent is above what any version of W3C trace context has used, bytes.
+const maxTraceparent = 128
+
+func (r *record) traceparent() string {
+	if t := r.header(schemas.HeaderTraceparent); len(t) <= maxTraceparent {
+		return t
+	}
+	return ""
+}
+
+// curtail cuts what a request that is refused says about itself to what results and
+// events may hold: nothing has bounded it.
+func curtail(req *schemas.Request) {
+	req.Tenant, req.Model = schemas.Clip(req.Tenant, schemas.MaxIDLength), schemas.Clip(req.Model, schemas.MaxIDLength)
+	req.Op = schemas.Operation(schemas.Clip(string(req.Op), schemas.MaxIDLength))
+	if len(req.Labels) > schemas.MaxLabels {
+		req.Labels = nil
+	}
+	for k, v := range req.Labels {
+		if len(k) > schemas.MaxIDLength || len(v) > schemas.MaxIDLength {
+			delete(req.Labels, k)
+		}
+	}
+}
+
+// unpacked is the job of a batch that can't be unpacked.
+func (r *record) unpacked(lane *LaneConfig, started time.Time) *pipeline.Job {
+	job := r.job(lane, started)
+	job.Request = &schemas.Request{}
+	job.Outgoing = job.Request
+	r.complete(job)
+	job.Failure = schemas.Fail(schemas.InvalidRequest, "a batch of records can't be unpacked: its compression is broken, or there is too much in it", nil)
+	job.Dead = &pipeline.Dead{Reason: schemas.DeadUndecodable, Detail: "a batch of " + strconv.FormatInt(r.packed, 10) + " offsets that can't be unpacked"}
+	job.Deadline = r.deadline(job.Request, lane)
 	return job
 }
 
@@ -179,7 +253,9 @@ func (r *record) poisoned(lane *LaneConfig, started time.Time) *pipeline.Job {
 }
 
 var (
-	errTooLarge  = errors.New("larger than the gateway reads")
+	// ErrTooLarge is in the chain of a Fetch's error when the payload is larger than
+	// it reads.
+	ErrTooLarge  = errors.New("larger than the gateway reads")
 	errNoPayload = errors.New("a claim check without a store that could resolve it")
 )
 
@@ -197,7 +273,7 @@ func (r *record) payload(ctx context.Context, cfg *EngineConfig) ([]byte, error)
 		}
 	}
 	if len(value) > cfg.MaxRequestBytes {
-		return nil, errTooLarge
+		return nil, ErrTooLarge
 	}
 	return value, nil
 }
@@ -244,7 +320,7 @@ func (e *jsonError) Error() string {
 // the request is known by its place in Kafka, so that it can still be answered.
 func (r *record) complete(job *pipeline.Job) {
 	req := job.Request
-	if req.ID == "" || !utf8.ValidString(req.ID) || len(req.ID) > schemas.MaxIDLength {
+	if !legalID(req.ID) {
 		req.ID = r.anyID(job.Origin.First)
 	}
 	if req.Tenant == "" {
@@ -253,6 +329,10 @@ func (r *record) complete(job *pipeline.Job) {
 	if req.ReplyTo == "" {
 		req.ReplyTo = r.header(schemas.HeaderReplyTo)
 	}
+}
+
+func legalID(id string) bool {
+	return id != "" && len(id) <= schemas.MaxIDLength && utf8.ValidString(id)
 }
 
 func (r *record) anyID(place string) string {
@@ -267,7 +347,7 @@ func (r *record) anyID(place string) string {
 
 // refuse marks a job whose record could not be read.
 func refuse(job *pipeline.Job, err error, limit int) {
-	if errors.Is(err, errTooLarge) {
+	if errors.Is(err, ErrTooLarge) {
 		job.Failure = schemas.Fail(schemas.PayloadTooLarge, "the request is larger than the gateway reads", err)
 		job.Dead = &pipeline.Dead{Reason: schemas.DeadTooLarge, Detail: "more than the limit of " + strconv.Itoa(limit) + " bytes"}
 		return

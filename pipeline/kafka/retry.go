@@ -28,13 +28,32 @@ func (e *Engine) retryRecord(it *item, out pipeline.Settlement) pipeline.Record 
 	}
 	set = append(set, out.RetryHeaders...)
 	headers := make([]pipeline.Header, 0, len(r.headers)+len(set))
+	total := 0
 	for _, h := range r.headers {
-		if !hasHeader(set, h.Key) {
+		size := len(h.Key) + len(h.Value) + headerOverhead
+		if !hasHeader(set, h.Key) && size <= maxRetryHeader && total+size <= maxRetryHeaders {
 			headers = append(headers, h)
+			total += size
 		}
 	}
-	return pipeline.Record{Topic: e.cfg.RetryTopic(out.Retry), Key: r.key, Value: r.value, Headers: append(headers, set...)}
+	next := pipeline.Record{Topic: e.cfg.RetryTopic(out.Retry), Key: r.key, Value: r.value, Headers: append(headers, set...)}
+	if len(next.Key) > maxRetryKey {
+		next.Key = nil
+	}
+	if hasHeader(next.Headers, schemas.HeaderDataRef) { // nobody reads a value beside it
+		next.Value = nil
+	}
+	return next
 }
+
+// Bounds of what travels to the next round with the value, bytes. A record that the
+// broker refuses would hold up its whole lane.
+const (
+	maxRetryKey     = 64 << 10
+	maxRetryHeader  = 4 << 10
+	maxRetryHeaders = 64 << 10
+	headerOverhead  = 8
+)
 
 func hasHeader(headers []pipeline.Header, key string) bool {
 	for i := range headers {

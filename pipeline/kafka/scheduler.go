@@ -14,8 +14,9 @@ type item struct {
 	tenant  string
 	key     string // ordering key, "" where order is free
 	bytes   int64
-	tries   int // how often it was released
-	panics  int // of these, because the gateway itself broke on it
+	claimed int64 // bytes of a claim-checked payload that are held
+	tries   int   // how often it was released
+	panics  int   // of these, because the gateway itself broke on it
 	timer   *time.Timer
 	rec     record
 }

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
@@ -45,6 +44,7 @@ type session struct {
 	dirty    chan struct{} // has a token when completions wait for a transaction
 	fatal    chan error    // the first error that ends the session
 	implicit *bool         // the cluster adds a group to a transaction by itself; nil: not asked yet
+	epochs   int           // times that reading was set to go on; of the polling goroutine
 	fenced   int           // times in a row that the producer was; of the commit loop
 	broken   atomic.Bool   // no further commit: the session is about to end
 
@@ -120,6 +120,7 @@ func (s *session) open(ctx context.Context) error {
 		kgo.ConsumerGroup(name), kgo.ConsumeTopics(s.cfg.Topics...), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxBytes(c.FetchMaxBytes), kgo.FetchMaxPartitionBytes(c.FetchMaxPartition), kgo.FetchMaxWait(500 * time.Millisecond),
+		kgo.WithDecompressor(newUnpacker(unpackedLimit(c.MaxRequestBytes))),
 		kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout / 10), kgo.RebalanceTimeout(c.RebalanceTimeout),
 		kgo.RequestTimeoutOverhead(joinPatience), kgo.Balancers(newReturning(s)), kgo.OnOffsetsFetched(s.fetched), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.lost),
 	}
@@ -419,6 +420,10 @@ func (s *session) poll(ctx context.Context) {
 }
 
 func (s *session) accept(topic *kgo.FetchTopic, p *kgo.FetchPartition, now time.Time) {
+	if packed := (*kgo.ErrDecompressTooLarge)(nil); errors.As(p.Err, &packed) {
+		s.skip(packed, now)
+		return
+	}
 	if p.Err != nil {
 		s.fetchError(topic.Topic, p)
 		return
@@ -530,21 +535,6 @@ func (s *session) settle(it *item, outputs []pipeline.Record) {
 	s.markDirty()
 }
 
-// resume lets a partition be read again once a quarter of its window is free. A
-// finished request leaves the window only with its commit, so this is where to
-// look.
-func (s *session) resume(t *tracker) {
-	t.mu.Lock()
-	free := t.paused && !t.closing && t.incomplete() < s.engine.cfg.Window*3/4
-	if free {
-		t.paused = false
-	}
-	t.mu.Unlock()
-	if free {
-		s.consumer.ResumeFetchPartitions(map[string][]int32{t.topic: {t.partition}})
-	}
-}
-
 // release gives an item back: it runs again after a pause that grows, unless its
 // partition has gone.
 func (s *session) release(it *item) {
@@ -561,23 +551,6 @@ func (s *session) release(it *item) {
 	it.tries++
 	wait := min(100*time.Millisecond<<min(it.tries, 9), 30*time.Second)
 	it.timer = time.AfterFunc(wait, func() { s.engine.enqueue(it) })
-}
-
-func (s *session) fetchError(topic string, p *kgo.FetchPartition) {
-	var loss *kgo.ErrDataLoss
-	switch {
-	case errors.Is(p.Err, context.Canceled), errors.Is(p.Err, context.DeadlineExceeded), errors.Is(p.Err, kgo.ErrClientClosed):
-	case errors.As(p.Err, &loss):
-		s.log.Error("the broker lost records; reading goes on where it has some", zap.String("topic", topic), zap.Int32("partition", p.Partition), zap.Error(p.Err))
-	case errors.Is(p.Err, kerr.UnknownTopicID), errors.Is(p.Err, kerr.FencedInstanceID):
-		s.fail(fmt.Errorf("reading %s/%d: %w", topic, p.Partition, p.Err))
-	default:
-		s.log.Warn("reading", zap.String("topic", topic), zap.Int32("partition", p.Partition), zap.Error(p.Err))
-		var session *kgo.ErrGroupSession
-		if errors.As(p.Err, &session) && errors.Is(session, kerr.FencedInstanceID) {
-			s.fail(fmt.Errorf("another process runs as instance %q: %w", s.engine.cfg.Instance, p.Err))
-		}
-	}
 }
 
 // fail ends the session; the first error counts.

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -100,6 +101,23 @@ func (t *tracker) register(offset int64, epoch int32) bool {
 	t.open++
 	t.trim()
 	return true
+}
+
+// position is the first offset that is to be read. Where nothing is known it is 0,
+// which the broker corrects.
+func (t *tracker) position() int64 {
+	if i := bytes.IndexByte(t.states, offsetDropped); i >= 0 {
+		return t.low + int64(i)
+	}
+	return max(t.next, 0)
+}
+
+// pass notes that there is nothing to work on below offset but what was registered.
+func (t *tracker) pass(offset int64) {
+	for ; t.next < offset; t.next++ {
+		t.states = append(t.states, offsetDone)
+	}
+	t.trim()
 }
 
 // recovered reports whether the committed map says that offset is finished.

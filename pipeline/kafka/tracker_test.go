@@ -325,3 +325,21 @@ func live(t *testing.T, m *partitionModel, rnd *rand.Rand) {
 	}
 	tr.end()
 }
+
+// A batch of five that can't be unpacked is one item; nobody waits for the other
+// four, and a restart does not meet them.
+func TestAnItemForABatchPassesItsOffsets(t *testing.T) {
+	t.Parallel()
+	tr := reading(t, 10, 12)
+	if !tr.register(12, 0) {
+		t.Fatal("the batch's first offset is not taken")
+	}
+	tr.pass(17)
+	if tr.position() != 17 || tr.incomplete() != 3 {
+		t.Fatalf("reading goes on at %d with %d open, want 17 with 3", tr.position(), tr.incomplete())
+	}
+	finish(tr, 10, 11, 12)
+	if c, _ := mustTake(t, tr); c.offset != 17 {
+		t.Errorf("committed %d, want 17", c.offset)
+	}
+}

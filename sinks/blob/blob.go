@@ -27,6 +27,9 @@ var ErrNotFound = errors.New("no such payload")
 // that the bytes behind it are not the ones it names.
 var ErrBadReference = errors.New("bad payload reference")
 
+// ErrTooLarge means that a payload is larger than the store reads.
+var ErrTooLarge = errors.New("payload too large")
+
 // Folder keeps payloads as files of one folder, which workers and producers
 // share. It is safe for concurrent use, also by several processes.
 type Folder struct {
@@ -64,13 +67,43 @@ func (f *Folder) Put(_ context.Context, b []byte) (string, error) {
 	return scheme + name, nil
 }
 
-// Get returns the payload of a reference. Errors wrap ErrNotFound or
-// ErrBadReference when asking again is of no use.
-func (f *Folder) Get(_ context.Context, ref string) ([]byte, error) {
+// Size returns how large the payload of a reference is, bytes, with the errors of
+// Get.
+func (f *Folder) Size(_ context.Context, ref string) (int64, error) {
+	name, err := named(ref)
+	if err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(f.path(name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, ErrNotFound
+	case err != nil:
+		return 0, fmt.Errorf("looking for payload: %w", err)
+	case !info.Mode().IsRegular():
+		return 0, fmt.Errorf("%w: it is no file", ErrBadReference)
+	case info.Size() > f.max:
+		return 0, ErrTooLarge
+	}
+	return info.Size(), nil
+}
+
+func named(ref string) (string, error) {
 	name, ok := strings.CutPrefix(ref, scheme)
 	if raw, err := hex.DecodeString(name); !ok || err != nil || len(raw) != sha256.Size || strings.ToLower(name) != name {
-		return nil, ErrBadReference
+		return "", ErrBadReference
 	}
+	return name, nil
+}
+
+// Get returns the payload of a reference. Errors wrap ErrNotFound, ErrBadReference
+// or ErrTooLarge when asking again is of no use.
+func (f *Folder) Get(ctx context.Context, ref string) ([]byte, error) {
+	size, err := f.Size(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	name := ref[len(scheme):]
 	file, err := os.Open(f.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, ErrNotFound
@@ -79,11 +112,11 @@ func (f *Folder) Get(_ context.Context, ref string) ([]byte, error) {
 		return nil, fmt.Errorf("opening payload: %w", err)
 	}
 	defer file.Close()
-	b, err := io.ReadAll(io.LimitReader(file, f.max+1))
-	if err != nil {
+	b := make([]byte, size)
+	if _, err := io.ReadFull(file, b); err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("reading payload: %w", err)
 	}
-	if sum := sha256.Sum256(b); int64(len(b)) <= f.max && hex.EncodeToString(sum[:]) != name {
+	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != name {
 		return nil, fmt.Errorf("%w: the content does not match", ErrBadReference)
 	}
 	return b, nil

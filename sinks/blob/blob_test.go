@@ -54,3 +54,26 @@ func TestMissingPayloadIsToldFromABadReference(t *testing.T) {
 		t.Errorf("Get = %v, want ErrNotFound", err)
 	}
 }
+
+func TestSizeIsKnownBeforeAPayloadIsRead(t *testing.T) {
+	f := NewFolder(t.TempDir(), 100)
+	small, err := f.Put(t.Context(), make([]byte, 100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, err := f.Put(t.Context(), make([]byte, 101))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := f.Size(t.Context(), small); n != 100 || err != nil {
+		t.Errorf("size %d, %v", n, err)
+	}
+	for what, get := range map[string]func() error{
+		"Size": func() error { _, err := f.Size(t.Context(), large); return err },
+		"Get":  func() error { _, err := f.Get(t.Context(), large); return err },
+	} {
+		if err := get(); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("%s of a payload above the limit: %v", what, err)
+		}
+	}
+}

@@ -92,11 +92,11 @@ func (d *Deliverer) Outputs(ctx context.Context, job *pipeline.Job) (pipeline.Se
 		out = append(out, r)
 	}
 	if job.Parked > 0 {
-		headers, err := roundHeaders(job)
+		headers, err := d.roundHeaders(ctx, job)
 		return pipeline.Settlement{Outputs: out, Retry: job.Parked, RetryHeaders: headers}, err
 	}
 	if wait := d.nextRound(job); wait > 0 {
-		headers, err := roundHeaders(job)
+		headers, err := d.roundHeaders(ctx, job)
 		return pipeline.Settlement{Outputs: out, Retry: wait, RetryHeaders: headers}, err
 	}
 	result, err := d.result(ctx, job)
@@ -119,10 +119,33 @@ func (d *Deliverer) Outputs(ctx context.Context, job *pipeline.Job) (pipeline.Se
 		out = append(out, r)
 	}
 	if dead := d.dead(job); dead != nil {
-		out = append(out, d.deadLetter(job, dead))
+		letter, err := d.deadLetter(ctx, job, dead)
+		if err != nil {
+			return pipeline.Settlement{}, fmt.Errorf("writing dead letter: %w", err)
+		}
+		out = append(out, letter)
 	}
 	out = append(out, job.Also...)
-	return pipeline.Settlement{Outputs: out}, nil
+	return pipeline.Settlement{Outputs: out}, fits(out)
+}
+
+// maxRecord is the largest record that is written, bytes; 1 MiB is what brokers
+// take by default.
+const maxRecord = 960 << 10
+
+// fits returns an error if a record would be refused: that would hold up the whole
+// lane, so the job has to end another way.
+func fits(out []pipeline.Record) error {
+	for i := range out {
+		size := len(out[i].Key) + len(out[i].Value)
+		for _, h := range out[i].Headers {
+			size += len(h.Key) + len(h.Value) + headerOverhead
+		}
+		if size > maxRecord {
+			return fmt.Errorf("writing to %s: a record of %d bytes, above the limit of %d: %w", out[i].Topic, size, maxRecord, pipeline.ErrHopeless)
+		}
+	}
+	return nil
 }
 
 // nextRound returns how long the request should wait for another round, or 0 when
@@ -147,7 +170,25 @@ const (
 	maxVendorCode = 200 // bytes
 )
 
-func roundHeaders(job *pipeline.Job) ([]pipeline.Header, error) {
+// maxRoundValue is the largest value that travels to the next round itself, bytes.
+// One that came compressed may be larger than a record of ours can be.
+const maxRoundValue = 640 << 10
+
+// roundHeaders says what the next round has to know. With a claim check among them
+// the request's value stays behind.
+func (d *Deliverer) roundHeaders(ctx context.Context, job *pipeline.Job) ([]pipeline.Header, error) {
+	headers, err := roundHistory(job)
+	if value := job.Origin.Record.Value; err == nil && len(value) > maxRoundValue && d.Blobs != nil {
+		var ref string
+		if ref, err = d.Blobs.Put(ctx, value); err != nil {
+			return nil, fmt.Errorf("keeping large request: %w", err)
+		}
+		headers = append(headers, pipeline.Header{Key: schemas.HeaderDataRef, Value: []byte(ref)})
+	}
+	return headers, err
+}
+
+func roundHistory(job *pipeline.Job) ([]pipeline.Header, error) {
 	attempts := job.Attempts[max(0, len(job.Attempts)-maxHistory):]
 	slim := make([]schemas.Attempt, len(attempts))
 	for i, a := range attempts {
@@ -192,7 +233,7 @@ func (d *Deliverer) attempt(job *pipeline.Job, a *schemas.Attempt) (pipeline.Rec
 
 func encode[T any](c *avro.Codec[T], topic, key string, v *T) (pipeline.Record, error) {
 	value, err := c.Append(make([]byte, 0, 256), v)
-	return pipeline.Record{Topic: topic, Key: []byte(key), Value: value}, err
+	return pipeline.Record{Topic: topic, Key: []byte(key), Value: value}, hopeless(err)
 }
 
 // content is what the result record says.
@@ -246,7 +287,18 @@ func (d *Deliverer) result(ctx context.Context, job *pipeline.Job) (pipeline.Rec
 // encodeResult answers a producer in the form that it used.
 func (d *Deliverer) encodeResult(job *pipeline.Job, r *schemas.Result) ([]byte, error) {
 	if job.Origin.JSON {
-		return json.Marshal(r)
+		value, err := json.Marshal(r)
+		return value, hopeless(err)
 	}
-	return d.Codecs.Result.Append(make([]byte, 0, 1024), r)
+	value, err := d.Codecs.Result.Append(make([]byte, 0, 1024), r)
+	return value, hopeless(err)
+}
+
+// hopeless marks an error of encoding: it would come again, and the provider would
+// be paid for each time.
+func hopeless(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", pipeline.ErrHopeless, err)
 }
