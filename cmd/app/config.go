@@ -137,7 +137,10 @@ type ProviderConfig struct {
 	BalanceSettings Settings         `json:"balance_settings,omitempty"`
 	Endpoints       []EndpointConfig `json:"endpoints,omitempty"`
 	Discover        *DiscoverConfig  `json:"discover,omitempty"`
-	Settings        Settings         `json:",inline" yaml:",inline"`
+	// Unchecked says that the catalogue does not speak of this provider's models:
+	// requests go there as they are, and what can't be done is for the provider to say.
+	Unchecked bool     `json:"unchecked,omitempty"`
+	Settings  Settings `json:",inline" yaml:",inline"`
 }
 
 // DiscoverConfig says where further endpoints of a provider are found.

@@ -19,6 +19,7 @@ import (
 	"github.com/sira-ai/sira/handlers/cost"
 	"github.com/sira-ai/sira/handlers/invoke"
 	"github.com/sira-ai/sira/handlers/provider"
+	"github.com/sira-ai/sira/handlers/provider/models"
 	"github.com/sira-ai/sira/handlers/routing"
 	"github.com/sira-ai/sira/pipeline"
 	"github.com/sira-ai/sira/pipeline/catalog"
@@ -56,6 +57,10 @@ func (a *App) startWorker(g *group) error {
 	if err != nil {
 		return err
 	}
+	guard, err := c.modelGuard()
+	if err != nil {
+		return err
+	}
 	asker, err := invoke.New(c.Invoke, pools, limits)
 	if err != nil {
 		return fmt.Errorf("building invoke: %w", err)
@@ -75,6 +80,7 @@ func (a *App) startWorker(g *group) error {
 			{Name: "admit", Stage: pipeline.StageFunc(deliverer.Admit)},
 			{Name: "chunks", Stage: published},
 			{Name: "routing", Stage: router},
+			{Name: "models", Stage: guard},
 			{Name: "invoke", Stage: asker},
 		},
 		Settle: []pipeline.Step{
@@ -163,6 +169,21 @@ func (c *Config) BlobStore() *blob.Folder {
 		dir = filepath.Join(c.DataDir, "blobs")
 	}
 	return blob.NewFolder(dir, schemas.MaxRequestBytes)
+}
+
+// modelGuard returns the stage that leaves out targets which can't do what is asked.
+func (c *Config) modelGuard() (*models.Guard, error) {
+	known, err := models.Default()
+	if err != nil {
+		return nil, fmt.Errorf("reading the catalogue of models: %w", err)
+	}
+	kinds := make(map[string]string, len(c.Providers))
+	for _, p := range c.Providers {
+		if !p.Unchecked {
+			kinds[p.Name] = p.Kind
+		}
+	}
+	return &models.Guard{Catalogue: known, Kinds: kinds}, nil
 }
 
 // PriceBook reads the configured price book, or the built-in one.
