@@ -216,14 +216,11 @@ func (c *Config) lanes() []kafka.LaneConfig {
 			Order: l.Order, MaxAge: l.MaxAge, TenantInFlight: l.TenantInFlight,
 		})
 	}
-	if tiers := c.tiers(); len(tiers) > 0 {
-		retry := kafka.LaneConfig{Name: "retry", Retry: true}
-		for _, t := range tiers {
-			retry.Topics = append(retry.Topics, t.Topic)
-		}
-		lanes = append(lanes, retry)
+	retry := kafka.LaneConfig{Name: "retry", Retry: true}
+	for _, t := range c.waiting() {
+		retry.Topics = append(retry.Topics, t.Topic)
 	}
-	return lanes
+	return append(lanes, retry)
 }
 
 // client says how clients reach Kafka, given the address of the embedded broker.

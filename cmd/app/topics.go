@@ -26,6 +26,7 @@ const (
 	TopicAudit    = "events.audit"
 	TopicMetrics  = "events.metrics"
 	TopicDead     = "dead"
+	TopicParked   = "parked" // only without retry topics
 
 	TopicHealth    = "events.health"
 	TopicEndpoints = "events.endpoints" // what workers saw, key: fleet
@@ -42,6 +43,15 @@ func (c *Config) tiers() []sinkkafka.Tier {
 		out = append(out, sinkkafka.Tier{Delay: d, Topic: c.Topic("retry." + shortDuration(d))})
 	}
 	return out
+}
+
+// waiting returns the topics in which requests wait: the retry topics or, without
+// any, one for those that wait for a vendor's long job.
+func (c *Config) waiting() []sinkkafka.Tier {
+	if tiers := c.tiers(); len(tiers) > 0 {
+		return tiers
+	}
+	return []sinkkafka.Tier{{Delay: time.Minute, Topic: c.Topic(TopicParked)}}
 }
 
 func shortDuration(d time.Duration) string {
@@ -88,7 +98,7 @@ func (c *Config) Topics() []kafka.TopicSpec {
 	for _, t := range []string{TopicCosts, TopicAttempts, TopicAudit, TopicMetrics, TopicHealth} {
 		out = append(out, spec(c.Topic(t), k.EventPartitions))
 	}
-	for _, t := range c.tiers() {
+	for _, t := range c.waiting() {
 		out = append(out, spec(t.Topic, k.EventPartitions))
 	}
 	// What endpoints did an hour ago is of no use to anybody, and neither is yesterday's state.

@@ -137,7 +137,7 @@ func (a *App) deliverer() *sinkkafka.Deliverer {
 func (a *App) engine() (*kafka.Engine, error) {
 	c := &a.cfg
 	w := &c.Worker
-	tiers := c.tiers()
+	waiting := c.waiting()
 	store := c.BlobStore()
 	return kafka.NewEngine(kafka.EngineConfig{
 		Client: a.client, Instance: c.Instance, Group: c.Kafka.Prefix + "worker", Lanes: c.lanes(),
@@ -157,7 +157,7 @@ func (a *App) engine() (*kafka.Engine, error) {
 			}
 			return b, err
 		},
-		RetryTopic: func(d time.Duration) string { return sinkkafka.TierTopic(tiers, d) },
+		RetryTopic: func(d time.Duration) string { return sinkkafka.TierTopic(waiting, d) },
 		Log:        a.log, Metrics: a.reg,
 	})
 }
