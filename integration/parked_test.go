@@ -23,6 +23,7 @@ import (
 type counted struct {
 	url                     string
 	created, asked, stopped atomic.Int64
+	batches                 atomic.Int64
 }
 
 func newCounted(t *testing.T, simulator func() string) *counted {
@@ -40,6 +41,8 @@ func newCounted(t *testing.T, simulator func() string) *counted {
 			c.stopped.Add(1)
 		case r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/predictions/"):
 			c.asked.Add(1)
+		case isBatch(r):
+			c.batches.Add(1)
 		case r.Method == http.MethodPost:
 			c.created.Add(1)
 		}

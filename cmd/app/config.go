@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/sira-ai/sira/handlers/simulate"
 	"github.com/sira-ai/sira/pipeline/catalog"
 	"github.com/sira-ai/sira/pipeline/kafka"
+	"github.com/sira-ai/sira/schemas"
 	"github.com/sira-ai/sira/schemas/avro"
 	"github.com/sira-ai/sira/sinks/webhook"
 )
@@ -37,6 +39,7 @@ type Config struct {
 	Limits     limit.Config          `json:"limits,omitzero"`
 	Prediction fleet.Config          `json:"prediction,omitzero"`
 	Invoke     invoke.Config         `json:"invoke,omitzero"`
+	Batch      BatchConfig           `json:"batch,omitzero"`
 	Models     []routing.ModelConfig `json:"models,omitempty"`
 	Routes     []routing.RouteConfig `json:"routes,omitempty"`
 	Prices     PricesConfig          `json:"prices,omitzero"`
@@ -169,6 +172,36 @@ func (s Settings) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprint(f, slices.Sorted(maps.Keys(s)))
 }
 
+// BatchConfig says when requests in batch mode have waited long enough for others:
+// whatever comes first.
+type BatchConfig struct {
+	MaxRequests int           `json:"max_requests,omitempty"` // of one batch; 1000
+	MaxBytes    int64         `json:"max_bytes,omitempty"`    // of its request records; 16 MiB
+	MaxWait     time.Duration `json:"max_wait,omitempty"`     // of the first request; 1m
+}
+
+// validate reports what can't work.
+func (c *BatchConfig) validate() error {
+	var faults []error
+	if c.MaxRequests < 1 || c.MaxRequests > maxBatchRequests {
+		faults = append(faults, fmt.Errorf("max_requests is %d: write 1 to %d", c.MaxRequests, maxBatchRequests))
+	}
+	if c.MaxBytes < 1 || c.MaxBytes > maxBatchBytes {
+		faults = append(faults, fmt.Errorf("max_bytes is %d: write 1 to %d", c.MaxBytes, maxBatchBytes))
+	}
+	if c.MaxWait <= 0 {
+		faults = append(faults, fmt.Errorf("max_wait is %s: write a duration above 0, such as 1m", c.MaxWait))
+	}
+	return errors.Join(faults...)
+}
+
+// Bounds of a batch: OpenAI's for requests, and half of what a claim check may be for
+// bytes.
+const (
+	maxBatchRequests = 50_000
+	maxBatchBytes    = schemas.MaxRequestBytes / 2
+)
+
 // PricesConfig says what is paid.
 type PricesConfig struct {
 	File string `json:"file,omitempty"` // a price book in YAML; empty: the built-in one
@@ -203,6 +236,7 @@ func Defaults() Config {
 		Limits:     limit.Defaults(),
 		Prediction: fleet.Defaults(),
 		Invoke:     invoke.Defaults(),
+		Batch:      BatchConfig{MaxRequests: 1000, MaxBytes: maxBatchBytes, MaxWait: time.Minute},
 		Simulator:  simulate.Config{Listen: "127.0.0.1:8089"},
 	}
 }

@@ -26,6 +26,7 @@ const (
 	TopicAudit    = "events.audit"
 	TopicMetrics  = "events.metrics"
 	TopicDead     = "dead"
+	TopicBatch    = "batch"  // requests that wait for others of their batch
 	TopicParked   = "parked" // only without retry topics
 
 	TopicHealth    = "events.health"
@@ -104,7 +105,8 @@ func (c *Config) Topics() []kafka.TopicSpec {
 	// What endpoints did an hour ago is of no use to anybody, and neither is yesterday's state.
 	seen, states := spec(c.Topic(TopicEndpoints), k.EventPartitions), spec(c.Topic(TopicStates), k.EventPartitions)
 	seen.Retention, states.Retention, states.Compact = time.Hour, statesRetention, true
-	return append(out, seen, states, spec(c.Topic(TopicDead), 1))
+	// One partition, so that one worker makes all batches and they are as large as may be.
+	return append(out, seen, states, spec(c.Topic(TopicBatch), 1), spec(c.Topic(TopicDead), 1))
 }
 
 // subjects says which topics carry which kind of value.

@@ -65,6 +65,7 @@ func (a *App) startWorker(g *group) error {
 	if err != nil {
 		return fmt.Errorf("building invoke: %w", err)
 	}
+	asker.Marks = c.BlobStore()
 	book, err := c.PriceBook()
 	if err != nil {
 		return err
@@ -83,6 +84,7 @@ func (a *App) startWorker(g *group) error {
 			{Name: "models", Stage: guard},
 			{Name: "invoke", Stage: asker},
 		},
+		Batch: pipeline.Step{Name: "batch", Stage: pipeline.StageFunc(asker.Batch)},
 		Settle: []pipeline.Step{
 			{Name: "routing outcomes", Stage: router.Learn(measured)},
 			{Name: "prediction", Stage: predictor.watch.Stage()},
@@ -111,6 +113,7 @@ func (a *App) startWorker(g *group) error {
 	g.run("shares of limits", sharing.run)
 	s := &sampler{engine: engine, pools: pools, predictor: predictor, limits: limits.Limiter, client: chunks, codec: a.codecs.Metric, topic: c.Topic(TopicMetrics), worker: c.Instance, log: a.log}
 	g.run("metrics sampler", s.run)
+	g.run("batch collector", a.collector().Run)
 	g.run("worker", func(ctx context.Context) error {
 		done := make(chan error, 1)
 		go func() { done <- engine.Run(ctx) }()
@@ -132,6 +135,17 @@ func (a *App) deliverer() *sinkkafka.Deliverer {
 		}
 	}
 	return d
+}
+
+// collector makes batches of the requests that want to be part of one.
+func (a *App) collector() *kafka.Collector {
+	c := &a.cfg
+	b := &c.Batch
+	return kafka.NewCollector(kafka.CollectorConfig{
+		Client: a.client, Group: c.Kafka.Prefix + "batch", Instance: c.Instance, Topic: c.Topic(TopicBatch), RetryTopic: c.waiting()[0].Topic,
+		MaxRequests: b.MaxRequests, MaxBytes: b.MaxBytes, MaxWait: b.MaxWait, Put: c.BlobStore().Put,
+		SessionTimeout: c.Worker.SessionTimeout, Log: a.log,
+	})
 }
 
 func (a *App) engine() (*kafka.Engine, error) {
@@ -157,8 +171,9 @@ func (a *App) engine() (*kafka.Engine, error) {
 			}
 			return b, err
 		},
-		RetryTopic: func(d time.Duration) string { return sinkkafka.TierTopic(waiting, d) },
-		Log:        a.log, Metrics: a.reg,
+		CollectTopic: c.Topic(TopicBatch),
+		RetryTopic:   func(d time.Duration) string { return sinkkafka.TierTopic(waiting, d) },
+		Log:          a.log, Metrics: a.reg,
 	})
 }
 

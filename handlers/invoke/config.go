@@ -18,7 +18,9 @@ type Config struct {
 	Backoff           Backoff       `json:"backoff,omitzero"`
 	RetryBudget       RetryBudget   `json:"retry_budget,omitzero"`
 	Hedge             HedgeConfig   `json:"hedge,omitzero"`
-	Seed              uint64        `json:"seed,omitempty"` // of the jitter; the same seed gives the same waits
+	// BatchPoll is the longest wait between two looks at a vendor's batch; 1 minute.
+	BatchPoll time.Duration `json:"batch_poll,omitempty"`
+	Seed      uint64        `json:"seed,omitempty"` // of the jitter; the same seed gives the same waits
 }
 
 // Backoff is the wait before the same target is asked again, where the provider
@@ -58,6 +60,7 @@ func Defaults() Config {
 		StallTimeout:      30 * time.Second,
 		MaxAttempts:       6,
 		MaxWait:           10 * time.Second,
+		BatchPoll:         time.Minute,
 		Backoff:           Backoff{Initial: 500 * time.Millisecond, Max: 8 * time.Second},
 		RetryBudget:       RetryBudget{Share: 0.2, PerSecond: 1, Burst: 20},
 		Hedge:             HedgeConfig{Share: 0.05, Samples: 20},
@@ -76,6 +79,7 @@ func (c *Config) Validate() error {
 		{"first_token_timeout", c.FirstTokenTimeout},
 		{"stall_timeout", c.StallTimeout},
 		{"max_wait", c.MaxWait},
+		{"batch_poll", c.BatchPoll},
 		{"backoff.initial", c.Backoff.Initial},
 		{"backoff.max", c.Backoff.Max},
 	} {

@@ -83,6 +83,8 @@ type EngineConfig struct {
 	Fetch func(ctx context.Context, ref string) ([]byte, error)
 	// RetryTopic returns the topic for a further round after the given delay.
 	RetryTopic func(delay time.Duration) string
+	// CollectTopic is where requests wait to be done with others as a batch.
+	CollectTopic string
 
 	Log     *zap.Logger
 	Metrics prometheus.Registerer

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sira-ai/sira/pipeline"
+	"github.com/sira-ai/sira/schemas"
 )
 
 // Engine is a pipeline.Source on Kafka.
@@ -201,16 +202,26 @@ func (e *Engine) delivery(it *item) pipeline.Delivery {
 	started := time.Now()
 	return pipeline.Delivery{
 		Open: func(ctx context.Context) (*pipeline.Job, error) {
-			if it.panics >= maxPanics {
+			if it.panics < maxPanics {
+				return it.rec.open(ctx, &e.cfg, it.session.cfg, started)
+			}
+			if !it.session.cfg.Retry || it.rec.header(schemas.HeaderMembers) == "" {
 				return it.rec.poisoned(it.session.cfg, started), nil
 			}
-			return it.rec.open(ctx, &e.cfg, it.session.cfg, started)
+			job, err := it.rec.open(ctx, &e.cfg, it.session.cfg, started)
+			if err == nil && len(job.Members) > 0 {
+				poisonedBatch(job)
+			}
+			return job, err
 		},
 		OnLost: func(f func()) func() bool { return context.AfterFunc(it.tracker.life, f) },
 		Settle: func(out pipeline.Settlement) {
 			outputs := out.Outputs
-			if out.Retry > 0 {
+			if out.Retry > 0 || out.Collect != "" {
 				outputs = append(outputs, e.retryRecord(it, out))
+			}
+			for _, m := range out.Moves {
+				outputs = append(outputs, e.moved(m))
 			}
 			e.sched.done(it)
 			it.session.settle(it, outputs)

@@ -112,6 +112,9 @@ func isJSON(value []byte) bool { return len(value) == 0 || value[0] != 0 }
 // open makes a job of the record. What is no request becomes a job that has
 // failed already, so that it is answered, billed and audited like any other.
 func (r *record) open(ctx context.Context, cfg *EngineConfig, lane *LaneConfig, started time.Time) (*pipeline.Job, error) {
+	if ref := r.header(schemas.HeaderMembers); lane.Retry && ref != "" {
+		return r.openBatch(ctx, cfg, ref, lane, started)
+	}
 	job := r.job(lane, started)
 	value, err := r.payload(ctx, cfg)
 	if errors.Is(err, ErrNotNow) {
