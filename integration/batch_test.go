@@ -37,6 +37,7 @@ func newBatching(t *testing.T, run time.Duration, batch Document) (*gateway, *co
 		doc["instance"] = "services"
 		doc["worker"] = Document{"session_timeout": "1s"}
 		doc["batch"] = batch
+		doc["blobs"] = Document{"dir": t.TempDir()}
 		doc["invoke"] = Document{"batch_poll": "300ms"}
 		doc["providers"], doc["models"] = batchVendors(vendor)
 		kafka, _ := doc["kafka"].(Document)
@@ -210,15 +211,16 @@ func TestKilledWorkersSettleBatchesOnce(t *testing.T) {
 	r.start("simulator", "simulator", nil)
 	r.simulate(simulate.Behaviour{RunTime: simulate.Duration(4 * time.Second)})
 	mortal := []*Process{r.start("w0", "worker", nil), r.start("w1", "worker", nil)}
-	const n = 1200
+	const n = 800
 	answered := r.answered()
 	go r.trickle(n, batched)
 	kills := 0
 	for ; answered.Load() < n; kills++ {
-		if kills > 100 {
+		if kills > 60 {
 			t.Fatalf("%d of %d were answered after %d kills", answered.Load(), n, kills)
 		}
-		r.pause(time.Duration(1500+200*(kills%7))*time.Millisecond, func() bool { return answered.Load() >= n })
+		t.Logf("%s: %d answered, %d batches", time.Now().Format(time.TimeOnly), answered.Load(), vendor.batches.Load())
+		r.pause(time.Duration(2000+300*(kills%7))*time.Millisecond, func() bool { return answered.Load() >= n })
 		victim := mortal[kills%len(mortal)]
 		victim.Kill()
 		r.again(victim)

@@ -144,7 +144,7 @@ func (a *App) collector() *kafka.Collector {
 	return kafka.NewCollector(kafka.CollectorConfig{
 		Client: a.client, Group: c.Kafka.Prefix + "batch", Instance: c.Instance, Topic: c.Topic(TopicBatch), RetryTopic: c.waiting()[0].Topic,
 		MaxRequests: b.MaxRequests, MaxBytes: b.MaxBytes, MaxWait: b.MaxWait, Put: c.BlobStore().Put,
-		SessionTimeout: c.Worker.SessionTimeout, Log: a.log,
+		SessionTimeout: c.Worker.SessionTimeout, Static: c.Worker.Static == nil || *c.Worker.Static, Log: a.log,
 	})
 }
 

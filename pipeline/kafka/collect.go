@@ -31,8 +31,10 @@ type CollectorConfig struct {
 	Put func(ctx context.Context, b []byte) (ref string, err error)
 	// SessionTimeout is that of the consumer group; 0: the client's.
 	SessionTimeout time.Duration
-	Log            *zap.Logger
-	Metrics        prometheus.Registerer
+	// Static keeps the topic for an instance that restarts within the session timeout.
+	Static  bool
+	Log     *zap.Logger
+	Metrics prometheus.Registerer
 }
 
 // Collector makes batches of requests that wait for one. It takes them from a topic
@@ -59,6 +61,9 @@ func (c *Collector) Run(ctx context.Context) error {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if c.cfg.SessionTimeout > 0 {
 		opts = append(opts, kgo.SessionTimeout(c.cfg.SessionTimeout), kgo.HeartbeatInterval(c.cfg.SessionTimeout/3))
+	}
+	if c.cfg.Static {
+		opts = append(opts, kgo.InstanceID(c.cfg.Instance))
 	}
 	s, err := kgo.NewGroupTransactSession(opts...)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/sira-ai/sira/pipeline"
@@ -24,6 +25,10 @@ func appendMember(dst []byte, r *record) []byte {
 	}
 	return dst
 }
+
+// keepLooking is for how long the requests of a batch are looked for, from when the
+// first of them came.
+const keepLooking = 48 * time.Hour
 
 var errMembers = errors.New("not the requests of a batch")
 
@@ -52,8 +57,9 @@ func (r *record) openBatch(ctx context.Context, cfg *EngineConfig, ref string, l
 	job.Request = &schemas.Request{ID: "batch " + ref}
 	job.Outgoing = job.Request
 	members, err := r.members(ctx, cfg, ref)
-	if errors.Is(err, ErrNotNow) {
-		return nil, err
+	if err != nil && time.Since(job.Created) < keepLooking {
+		// A worker that sees another folder may have them: better late than lost.
+		return nil, fmt.Errorf("%w: reading the requests of a batch: %w", ErrNotNow, err)
 	}
 	if err != nil {
 		job.Deadline = r.timestamp.Add(lane.MaxAge)
