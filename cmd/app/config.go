@@ -12,6 +12,7 @@ import (
 	"github.com/sira-ai/sira/handlers/balance"
 	"github.com/sira-ai/sira/handlers/balance/limit"
 	"github.com/sira-ai/sira/handlers/invoke"
+	"github.com/sira-ai/sira/handlers/provider/fetch"
 	"github.com/sira-ai/sira/handlers/routing"
 	"github.com/sira-ai/sira/handlers/simulate"
 	"github.com/sira-ai/sira/pipeline/catalog"
@@ -40,6 +41,7 @@ type Config struct {
 	Prediction fleet.Config          `json:"prediction,omitzero"`
 	Invoke     invoke.Config         `json:"invoke,omitzero"`
 	Batch      BatchConfig           `json:"batch,omitzero"`
+	Fetch      fetch.Config          `json:"fetch,omitzero"`
 	Models     []routing.ModelConfig `json:"models,omitempty"`
 	Routes     []routing.RouteConfig `json:"routes,omitempty"`
 	Prices     PricesConfig          `json:"prices,omitzero"`
@@ -237,6 +239,7 @@ func Defaults() Config {
 		Prediction: fleet.Defaults(),
 		Invoke:     invoke.Defaults(),
 		Batch:      BatchConfig{MaxRequests: 1000, MaxBytes: maxBatchBytes, MaxWait: time.Minute},
+		Fetch:      fetch.Defaults(),
 		Simulator:  simulate.Config{Listen: "127.0.0.1:8089"},
 	}
 }

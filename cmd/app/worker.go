@@ -19,6 +19,7 @@ import (
 	"github.com/sira-ai/sira/handlers/cost"
 	"github.com/sira-ai/sira/handlers/invoke"
 	"github.com/sira-ai/sira/handlers/provider"
+	"github.com/sira-ai/sira/handlers/provider/fetch"
 	"github.com/sira-ai/sira/handlers/provider/models"
 	"github.com/sira-ai/sira/handlers/routing"
 	"github.com/sira-ai/sira/pipeline"
@@ -66,6 +67,9 @@ func (a *App) startWorker(g *group) error {
 		return fmt.Errorf("building invoke: %w", err)
 	}
 	asker.Marks = c.BlobStore()
+	if !c.Fetch.Off {
+		asker.Fetch = fetch.New(c.Fetch).Get
+	}
 	book, err := c.PriceBook()
 	if err != nil {
 		return err

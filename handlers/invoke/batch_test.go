@@ -79,7 +79,7 @@ func batching(t *testing.T, v *bureau) *Stage {
 	t.Helper()
 	s := build(t, nil, map[string]provider.Provider{"a": v}, 1)
 	s.Marks = marks{}
-	return s
+	return s.Stage
 }
 
 func look(t *testing.T, s *Stage, job *pipeline.Job) {

@@ -77,6 +77,8 @@ func caller(e *balance.Endpoint) provider.Provider {
 type Stage struct {
 	// Marks, which may be set before use, keeps a batch from being begun twice.
 	Marks Marks
+	// Fetch, which may be set before use, gets media for vendors that take no URLs.
+	Fetch provider.Fetch
 
 	config Config
 	pools  map[string]*Pool

@@ -115,7 +115,7 @@ func poisonedBatch(job *pipeline.Job) {
 
 // batchRecord is the record that stands for a batch in the retry topics.
 func batchRecord(topic string, key []byte, ref string, members []record) (pipeline.Record, error) {
-	value, err := json.Marshal(map[string]any{"batch": json.RawMessage(key), "requests": len(members)})
+	value, err := json.Marshal(map[string]any{"batch": string(key), "requests": len(members)})
 	if err != nil {
 		return pipeline.Record{}, err
 	}
