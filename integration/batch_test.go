@@ -18,14 +18,16 @@ import (
 
 // batchVendors are the providers with batches, behind a counter, and a model of each.
 func batchVendors(c *counted) (providers, models []Document) {
-	return []Document{
-			{"name": "openai", "kind": "openai", "base_url": c.url + "/llm/openai/v1", "api_key": "any"},
-			{"name": "anthropic", "kind": "anthropic", "base_url": c.url + "/llm/anthropic", "api_key": "any"},
-		}, []Document{
-			{"name": "gpt", "targets": []Document{{"provider": "openai", "model": "gpt-4o-mini"}}},
-			{"name": "claude", "targets": []Document{{"provider": "anthropic", "model": "claude-haiku-4-5"}}},
-			{"name": "either", "targets": []Document{{"provider": "openai", "model": "gpt-4o-mini"}, {"provider": "anthropic", "model": "claude-haiku-4-5", "priority": 1}}},
-		}
+	providers = []Document{
+		{"name": "openai", "kind": "openai", "base_url": c.url + "/llm/openai/v1", "api_key": "any"},
+		{"name": "anthropic", "kind": "anthropic", "base_url": c.url + "/llm/anthropic", "api_key": "any"},
+	}
+	models = []Document{
+		{"name": "gpt", "targets": []Document{{"provider": "openai", "model": "gpt-4o-mini"}}},
+		{"name": "claude", "targets": []Document{{"provider": "anthropic", "model": "claude-haiku-4-5"}}},
+		{"name": "either", "targets": []Document{{"provider": "openai", "model": "gpt-4o-mini"}, {"provider": "anthropic", "model": "claude-haiku-4-5", "priority": 1}}},
+	}
+	return providers, models
 }
 
 // newBatching is a gateway without a worker whose providers do batches in run.

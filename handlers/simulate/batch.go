@@ -7,6 +7,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -90,8 +91,8 @@ func (s *batchSet) keep(b *batchJob) {
 // newest returns the batches, newest first, after the one of an id.
 func (s *batchSet) newest(after string, limit int) (out []*batchJob, more bool) {
 	passed := after == ""
-	for i := len(s.order) - 1; i >= 0; i-- {
-		switch b := s.batches[s.order[i]]; {
+	for _, id := range slices.Backward(s.order) {
+		switch b := s.batches[id]; {
 		case !passed:
 			passed = b.id == after
 		case len(out) == limit:

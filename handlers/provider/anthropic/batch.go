@@ -234,7 +234,7 @@ type result struct {
 }
 
 func (b *batches) results(ctx context.Context, id string, each func(*result) error) error {
-	res, err := b.send(b.get(ctx, b.address(id, "results"))) //nolint:bodyclose // Lines closes it
+	res, err := b.send(b.get(ctx, b.address(id, "results")))
 	if err != nil {
 		return err
 	}
@@ -260,7 +260,7 @@ func (b *batches) Results(ctx context.Context, asked provider.Batch, job schemas
 		}
 		switch r.Result.Type {
 		case "succeeded":
-			answer, err := b.Decode(wire.Embedded(http.StatusOK, r.Result.Message), asked.Calls[i], nil)
+			answer, err := b.Decode(wire.Embedded(http.StatusOK, r.Result.Message), asked.Calls[i], nil) //nolint:bodyclose // it is in memory
 			each(i, answer, err)
 		case "errored":
 			f := told(r.Result.Error, b.config.APIKey.Reveal())

@@ -299,7 +299,7 @@ func (b *batches) Results(ctx context.Context, asked provider.Batch, job schemas
 		if err != nil {
 			return err
 		}
-		res, err := b.send(req) //nolint:bodyclose // Lines closes it
+		res, err := b.send(req)
 		if err != nil {
 			return err
 		}
@@ -324,7 +324,7 @@ func (b *batches) line(asked provider.Batch, line []byte, each func(int, *schema
 	switch {
 	case !ours || asked.Calls[i].Request == nil:
 	case r.Response != nil && r.Response.Status > 0:
-		res := wire.Embedded(r.Response.Status, r.Response.Body)
+		res := wire.Embedded(r.Response.Status, r.Response.Body) //nolint:bodyclose // it is in memory
 		res.Header.Set(b.variant.RequestID, r.Response.RequestID)
 		answer, err := b.Decode(res, asked.Calls[i], nil)
 		each(i, answer, err)
