@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -95,16 +96,27 @@ func startGateway(t *testing.T, rows []string, edit func(Document), roles ...app
 
 func (g *gateway) start(cfg app.Config, roles []app.Role) {
 	g.t.Helper()
-	g.app = app.New(cfg, roles, zap.NewNop())
-	ctx, stop := context.WithCancel(context.Background())
+	if cfg.Instance == "services" { // the test starts its workers itself
+		roles = slices.DeleteFunc(roles, func(r app.Role) bool { return r == app.RoleWorker })
+	}
+	g.app, _ = g.run(cfg, roles...)
+	g.cfg, g.codecs = g.app.Effective(), g.app.Codecs()
+}
+
+// run starts a process of its own until stop, or the end of the test.
+func (g *gateway) run(cfg app.Config, roles ...app.Role) (process *app.App, stop func()) {
+	g.t.Helper()
+	process = app.New(cfg, roles, zap.NewNop())
+	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)
-	go func() { ended <- g.app.Run(ctx, func() { close(ready) }) }()
-	g.t.Cleanup(func() {
-		stop()
+	go func() { ended <- process.Run(ctx, func() { close(ready) }) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
 		if err := <-ended; err != nil {
 			g.t.Errorf("stopping: %v", err)
 		}
 	})
+	g.t.Cleanup(stop)
 	select {
 	case <-ready:
 	case err := <-ended:
@@ -113,7 +125,18 @@ func (g *gateway) start(cfg app.Config, roles []app.Role) {
 	case <-time.After(time.Minute):
 		g.t.Fatal("the gateway does not start")
 	}
-	g.cfg, g.codecs = g.app.Effective(), g.app.Codecs()
+	return process, stop
+}
+
+// worker starts a worker of its own against the gateway's broker.
+func (g *gateway) worker(instance string) (stop func()) {
+	g.t.Helper()
+	cfg := g.cfg
+	cfg.Instance, cfg.DataDir = instance, g.t.TempDir()
+	cfg.Kafka.Brokers = []string{g.cfg.Kafka.Embedded.Addr}
+	cfg.Registry.URL = "http://" + g.cfg.Registry.Listen
+	_, stop = g.run(cfg, app.RoleWorker)
+	return stop
 }
 
 // listen collects results and chunks.

@@ -15,6 +15,8 @@ import (
 // that a refused, failed or cached job is priced and audited like any other.
 type Chain struct {
 	Ask, Settle []Step
+	// Batch takes the place of Ask for a job that stands for the requests of a batch.
+	Batch Step
 }
 
 // Run takes the job through the chain and leaves it with a Response or a
@@ -23,15 +25,55 @@ type Chain struct {
 // gateway's: the job was cut off by ctx or could not be settled, and must not be
 // acknowledged. A job that is Parked has neither and is not settled.
 func (c *Chain) Run(ctx context.Context, job *Job) error {
+	if len(job.Members) > 0 {
+		return c.runBatch(ctx, job)
+	}
 	if job.Failure == nil {
 		job.Failure = c.ask(ctx, job)
 	}
 	if ctx.Err() != nil && job.Response == nil {
 		return context.Cause(ctx)
 	}
-	if job.Parked > 0 {
+	if job.waits() {
 		return nil // there is nothing to settle yet
 	}
+	return c.settle(ctx, job)
+}
+
+// waits reports whether the job has no outcome yet but goes on later.
+func (j *Job) waits() bool { return j.Parked > 0 || j.Collect != "" }
+
+// runBatch takes the requests of a batch through together. Those that have their
+// outcome are settled, each like a request of its own; the others wait.
+func (c *Chain) runBatch(ctx context.Context, job *Job) error {
+	var err error
+	if job.Failure == nil { // else its requests have theirs
+		err = guard(ctx, c.Batch, job)
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		f := schemas.AsFailure(err)
+		job.Parked = 0
+		for _, m := range job.Members {
+			if m != nil && m.Response == nil {
+				m.Parked, m.Failure = 0, f
+			}
+		}
+	}
+	for _, m := range job.Members {
+		if m == nil || m.waits() || m.Response == nil && m.Failure == nil {
+			continue
+		}
+		if err := c.settle(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Chain) settle(ctx context.Context, job *Job) error {
 	job.Completed = time.Now()
 	for _, s := range c.Settle {
 		if err := guard(ctx, s, job); err != nil {
@@ -51,7 +93,7 @@ func (c *Chain) ask(ctx context.Context, job *Job) *schemas.Failure {
 	for _, s := range c.Ask {
 		err := guard(ctx, s, job)
 		switch {
-		case err == nil && (job.Response != nil || job.Parked > 0):
+		case err == nil && (job.Response != nil || job.waits()):
 			return nil
 		case err == nil:
 			continue

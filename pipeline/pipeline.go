@@ -75,6 +75,15 @@ type Job struct {
 	// Pending is the vendor's long job that this request waits for; written by invoke
 	// and, in the next round, by the source.
 	Pending *Pending
+	// Collect asks for the request to wait for others and to be done with those of the
+	// same key as one batch of a vendor; written by invoke together with Pending, which
+	// says where it is meant to go. Like a parked job it has no outcome yet.
+	Collect string
+	// Members, when there are any, are the requests of a batch: this job stands for
+	// them and is no request itself. Those that were settled in earlier rounds are nil.
+	// Each of the others gets an outcome, is Parked to be asked for elsewhere, or goes
+	// on waiting for the batch, which is Parked then.
+	Members []*Job
 	// Parked, when above zero, is how long to wait before the next look at Pending.
 	// The job has no outcome yet: it gives up its worker and is settled as a
 	// request of a later round.
@@ -91,6 +100,10 @@ type Pending struct {
 	Job     schemas.Job     `json:"job"`
 	Attempt schemas.Attempt `json:"attempt"` // the call that began it, without outcome
 	Looks   int             `json:"looks"`   // how often its state was asked for
+	// More says that a request of a batch has other targets, if this one fails.
+	More bool `json:"more,omitempty"`
+	// Settled has a bit for each request of a batch that has its outcome.
+	Settled []byte `json:"settled,omitempty"`
 }
 
 // Candidate is one target that routing looked at.

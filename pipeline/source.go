@@ -30,6 +30,18 @@ type Settlement struct {
 	Retry time.Duration
 	// RetryHeaders are added to the request record of the next round.
 	RetryHeaders []Header
+	// Collect, when not empty, asks for the request to be kept until there are enough
+	// of the same key for a batch. RetryHeaders are added to it as well.
+	Collect string
+	// Moves are the requests of a batch that go on by themselves.
+	Moves []Move
+}
+
+// Move is another round for a request that was part of a batch.
+type Move struct {
+	Record  Record        // the request as the source gave it out
+	Wait    time.Duration // above zero
+	Headers []Header      // added to it
 }
 
 // Delivery is one job handed over by a Source with the duty to settle it.

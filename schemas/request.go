@@ -131,8 +131,11 @@ func (r *Request) Validate() error {
 			return invalid("labels", fmt.Sprintf("has a key or value longer than %d bytes", MaxIDLength))
 		}
 	}
-	if r.Mode != "" && r.Mode != ModeBatch {
+	switch {
+	case r.Mode != "" && r.Mode != ModeBatch:
 		return invalid("mode", "is not batch or empty")
+	case r.Mode == ModeBatch && r.Stream:
+		return invalid("stream", "is not for mode batch, whose answers come all at once")
 	}
 	if op := r.Operation(); !knownOperation(op) {
 		f := invalid("op", "is not one of: "+operationNames())

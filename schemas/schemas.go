@@ -20,6 +20,8 @@ const (
 	HeaderOrigin      = "sira-origin"       // topic/partition/offset of the first record of this request
 	HeaderHistory     = "sira-history"      // attempts of earlier rounds, JSON
 	HeaderPending     = "sira-pending"      // the vendor's long job that the request waits for, JSON
+	HeaderKey         = "sira-key"          // the record's own key, of a request that waits for its batch
+	HeaderMembers     = "sira-members"      // claim check of the requests of a batch
 	HeaderLooks       = "sira-looks"        // rounds that only waited for one, decimal
 	HeaderDataRef     = "sira-dataref"      // claim check: where the value is
 	HeaderTraceparent = "traceparent"       // W3C trace context

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -12,10 +13,12 @@ import (
 	"github.com/sira-ai/sira/handlers/balance/limit"
 	"github.com/sira-ai/sira/handlers/cost/budget"
 	"github.com/sira-ai/sira/handlers/invoke"
+	"github.com/sira-ai/sira/handlers/provider/fetch"
 	"github.com/sira-ai/sira/handlers/routing"
 	"github.com/sira-ai/sira/handlers/simulate"
 	"github.com/sira-ai/sira/pipeline/catalog"
 	"github.com/sira-ai/sira/pipeline/kafka"
+	"github.com/sira-ai/sira/schemas"
 	"github.com/sira-ai/sira/schemas/avro"
 	"github.com/sira-ai/sira/sinks/webhook"
 )
@@ -38,6 +41,8 @@ type Config struct {
 	Limits     limit.Config          `json:"limits,omitzero"`
 	Prediction fleet.Config          `json:"prediction,omitzero"`
 	Invoke     invoke.Config         `json:"invoke,omitzero"`
+	Batch      BatchConfig           `json:"batch,omitzero"`
+	Fetch      fetch.Config          `json:"fetch,omitzero"`
 	Models     []routing.ModelConfig `json:"models,omitempty"`
 	Routes     []routing.RouteConfig `json:"routes,omitempty"`
 	Prices     PricesConfig          `json:"prices,omitzero"`
@@ -139,7 +144,10 @@ type ProviderConfig struct {
 	BalanceSettings Settings         `json:"balance_settings,omitempty"`
 	Endpoints       []EndpointConfig `json:"endpoints,omitempty"`
 	Discover        *DiscoverConfig  `json:"discover,omitempty"`
-	Settings        Settings         `json:",inline" yaml:",inline"`
+	// Unchecked says that the catalogue does not speak of this provider's models:
+	// requests go there as they are, and what can't be done is for the provider to say.
+	Unchecked bool     `json:"unchecked,omitempty"`
+	Settings  Settings `json:",inline" yaml:",inline"`
 }
 
 // DiscoverConfig says where further endpoints of a provider are found.
@@ -167,6 +175,36 @@ type Settings map[string]any
 func (s Settings) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprint(f, slices.Sorted(maps.Keys(s)))
 }
+
+// BatchConfig says when requests in batch mode have waited long enough for others:
+// whatever comes first.
+type BatchConfig struct {
+	MaxRequests int           `json:"max_requests,omitempty"` // of one batch; 1000
+	MaxBytes    int64         `json:"max_bytes,omitempty"`    // of its request records; 16 MiB
+	MaxWait     time.Duration `json:"max_wait,omitempty"`     // of the first request; 1m
+}
+
+// validate reports what can't work.
+func (c *BatchConfig) validate() error {
+	var faults []error
+	if c.MaxRequests < 1 || c.MaxRequests > maxBatchRequests {
+		faults = append(faults, fmt.Errorf("max_requests is %d: write 1 to %d", c.MaxRequests, maxBatchRequests))
+	}
+	if c.MaxBytes < 1 || c.MaxBytes > maxBatchBytes {
+		faults = append(faults, fmt.Errorf("max_bytes is %d: write 1 to %d", c.MaxBytes, maxBatchBytes))
+	}
+	if c.MaxWait <= 0 {
+		faults = append(faults, fmt.Errorf("max_wait is %s: write a duration above 0, such as 1m", c.MaxWait))
+	}
+	return errors.Join(faults...)
+}
+
+// Bounds of a batch: OpenAI's for requests, and half of what a claim check may be for
+// bytes.
+const (
+	maxBatchRequests = 50_000
+	maxBatchBytes    = schemas.MaxRequestBytes / 2
+)
 
 // PricesConfig says what is paid.
 type PricesConfig struct {
@@ -202,6 +240,8 @@ func Defaults() Config {
 		Limits:     limit.Defaults(),
 		Prediction: fleet.Defaults(),
 		Invoke:     invoke.Defaults(),
+		Batch:      BatchConfig{MaxRequests: 1000, MaxBytes: maxBatchBytes, MaxWait: time.Minute},
+		Fetch:      fetch.Defaults(),
 		Simulator:  simulate.Config{Listen: "127.0.0.1:8089"},
 	}
 }
@@ -215,14 +255,11 @@ func (c *Config) lanes() []kafka.LaneConfig {
 			Order: l.Order, MaxAge: l.MaxAge, TenantInFlight: l.TenantInFlight,
 		})
 	}
-	if tiers := c.tiers(); len(tiers) > 0 {
-		retry := kafka.LaneConfig{Name: "retry", Retry: true}
-		for _, t := range tiers {
-			retry.Topics = append(retry.Topics, t.Topic)
-		}
-		lanes = append(lanes, retry)
+	retry := kafka.LaneConfig{Name: "retry", Retry: true}
+	for _, t := range c.waiting() {
+		retry.Topics = append(retry.Topics, t.Topic)
 	}
-	return lanes
+	return append(lanes, retry)
 }
 
 // client says how clients reach Kafka, given the address of the embedded broker.

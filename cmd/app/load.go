@@ -446,6 +446,8 @@ func (d *document) validate(cfg *Config) {
 	check("limits", cfg.Limits.Validate())
 	check("prediction", cfg.Prediction.Validate())
 	check("invoke", cfg.Invoke.Validate())
+	check("batch", cfg.Batch.validate())
+	check("fetch", cfg.Fetch.Validate())
 	check("simulator", cfg.Simulator.Validate())
 	rc := routing.Config{Models: cfg.Models, Routes: cfg.Routes}
 	for _, f := range rc.Faults(strategies()) {

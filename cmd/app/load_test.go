@@ -66,7 +66,7 @@ zzzzzz: 1
 		"7:7 kafka.lanes[0].wieght: did you mean weight?",
 		"10:5 invoke.backoff.initail: did you mean initial?",
 		"15:9 models[0].targets[0].modell: did you mean model?",
-		"16:1 zzzzzz: there are balance, blobs, budgets, clickhouse",
+		"16:1 zzzzzz: there are balance, batch, blobs, budgets, clickhouse",
 	)
 }
 

@@ -27,6 +27,8 @@ const (
 	TopicMetrics  = "events.metrics"
 	TopicBudgets  = "events.budgets"
 	TopicDead     = "dead"
+	TopicBatch    = "batch"  // requests that wait for others of their batch
+	TopicParked   = "parked" // only without retry topics
 
 	TopicHealth        = "events.health"
 	TopicEndpoints     = "events.endpoints" // what workers saw, key: fleet
@@ -47,6 +49,15 @@ func (c *Config) tiers() []sinkkafka.Tier {
 		out = append(out, sinkkafka.Tier{Delay: d, Topic: c.Topic("retry." + shortDuration(d))})
 	}
 	return out
+}
+
+// waiting returns the topics in which requests wait: the retry topics or, without
+// any, one for those that wait for a vendor's long job.
+func (c *Config) waiting() []sinkkafka.Tier {
+	if tiers := c.tiers(); len(tiers) > 0 {
+		return tiers
+	}
+	return []sinkkafka.Tier{{Delay: time.Minute, Topic: c.Topic(TopicParked)}}
 }
 
 func shortDuration(d time.Duration) string {
@@ -96,7 +107,7 @@ func (c *Config) Topics() []kafka.TopicSpec {
 	state := spec(c.Topic(TopicBudgetState), k.EventPartitions)
 	state.Compact, state.Retention = true, 0
 	out = append(out, state)
-	for _, t := range c.tiers() {
+	for _, t := range c.waiting() {
 		out = append(out, spec(t.Topic, k.EventPartitions))
 	}
 	canaries := spec(c.Topic(TopicCanaries), 1)
@@ -104,7 +115,8 @@ func (c *Config) Topics() []kafka.TopicSpec {
 	// What endpoints did an hour ago is of no use to anybody, and neither is yesterday's state.
 	seen, states := spec(c.Topic(TopicEndpoints), k.EventPartitions), spec(c.Topic(TopicStates), k.EventPartitions)
 	seen.Retention, states.Retention, states.Compact = time.Hour, statesRetention, true
-	return append(out, seen, states, spec(c.Topic(TopicDead), 1), canaries)
+	// One partition, so that one worker makes all batches and they are as large as may be.
+	return append(out, seen, states, spec(c.Topic(TopicBatch), 1), spec(c.Topic(TopicDead), 1), canaries)
 }
 
 // Subjects says which topics carry which kind of value.

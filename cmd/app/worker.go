@@ -19,6 +19,8 @@ import (
 	"github.com/sira-ai/sira/handlers/cost"
 	"github.com/sira-ai/sira/handlers/invoke"
 	"github.com/sira-ai/sira/handlers/provider"
+	"github.com/sira-ai/sira/handlers/provider/fetch"
+	"github.com/sira-ai/sira/handlers/provider/models"
 	"github.com/sira-ai/sira/handlers/routing"
 	"github.com/sira-ai/sira/pipeline"
 	"github.com/sira-ai/sira/pipeline/catalog"
@@ -64,9 +66,17 @@ func (a *App) startWorker(ctx context.Context, g *group) error {
 	if err != nil {
 		return err
 	}
+	guard, err := c.modelGuard()
+	if err != nil {
+		return err
+	}
 	asker, err := invoke.New(c.Invoke, pools, limits)
 	if err != nil {
 		return fmt.Errorf("building invoke: %w", err)
+	}
+	asker.Marks = c.BlobStore()
+	if !c.Fetch.Off {
+		asker.Fetch = fetch.New(c.Fetch).Get
 	}
 	book, err := c.PriceBook()
 	if err != nil {
@@ -88,6 +98,7 @@ func (a *App) startWorker(ctx context.Context, g *group) error {
 		{Name: "admit", Stage: pipeline.StageFunc(deliverer.Admit)},
 		{Name: "chunks", Stage: published},
 		{Name: "routing", Stage: router},
+		{Name: "models", Stage: guard},
 	}
 	gate, err := a.startBudgets(g)
 	if err != nil {
@@ -97,7 +108,11 @@ func (a *App) startWorker(ctx context.Context, g *group) error {
 		ask = append(ask, pipeline.Step{Name: "budgets", Stage: pipeline.StageFunc(gate.Reserve)})
 		settle = append(settle, pipeline.Step{Name: "budgets", Stage: pipeline.StageFunc(gate.Settle)})
 	}
-	chain := &pipeline.Chain{Ask: append(ask, pipeline.Step{Name: "invoke", Stage: asker}), Settle: settle}
+	chain := &pipeline.Chain{
+		Ask:    append(ask, pipeline.Step{Name: "invoke", Stage: asker}),
+		Batch:  pipeline.Step{Name: "batch", Stage: pipeline.StageFunc(asker.Batch)},
+		Settle: settle,
+	}
 	engine, err := a.engine()
 	if err != nil {
 		return err
@@ -122,6 +137,7 @@ func (a *App) startWorker(ctx context.Context, g *group) error {
 	}
 	s := &sampler{engine: engine, pools: pools, predictor: predictor, limits: limits.Limiter, client: chunks, codec: a.codecs.Metric, topic: c.Topic(TopicMetrics), worker: c.Instance, log: a.log}
 	g.run("metrics sampler", s.run)
+	g.run("batch collector", a.collector().Run)
 	g.run("worker", func(ctx context.Context) error {
 		done := make(chan error, 1)
 		go func() { done <- engine.Run(ctx) }()
@@ -145,10 +161,21 @@ func (a *App) deliverer() *sinkkafka.Deliverer {
 	return d
 }
 
+// collector makes batches of the requests that want to be part of one.
+func (a *App) collector() *kafka.Collector {
+	c := &a.cfg
+	b := &c.Batch
+	return kafka.NewCollector(kafka.CollectorConfig{
+		Client: a.client, Group: c.Kafka.Prefix + "batch", Instance: c.Instance, Topic: c.Topic(TopicBatch), RetryTopic: c.waiting()[0].Topic,
+		MaxRequests: b.MaxRequests, MaxBytes: b.MaxBytes, MaxWait: b.MaxWait, Put: c.BlobStore().Put,
+		SessionTimeout: c.Worker.SessionTimeout, Static: c.Worker.Static == nil || *c.Worker.Static, Log: a.log,
+	})
+}
+
 func (a *App) engine() (*kafka.Engine, error) {
 	c := &a.cfg
 	w := &c.Worker
-	tiers := c.tiers()
+	waiting := c.waiting()
 	store := c.BlobStore()
 	return kafka.NewEngine(kafka.EngineConfig{
 		Client: a.client, Instance: c.Instance, Group: c.Kafka.Prefix + "worker", Lanes: c.lanes(),
@@ -169,8 +196,9 @@ func (a *App) engine() (*kafka.Engine, error) {
 			n, err := store.Size(ctx, ref)
 			return n, payloadFault(err)
 		},
-		RetryTopic: func(d time.Duration) string { return sinkkafka.TierTopic(tiers, d) },
-		Log:        a.log, Metrics: a.reg,
+		CollectTopic: c.Topic(TopicBatch),
+		RetryTopic:   func(d time.Duration) string { return sinkkafka.TierTopic(waiting, d) },
+		Log:          a.log, Metrics: a.reg,
 	})
 }
 
@@ -192,6 +220,21 @@ func (c *Config) BlobStore() *blob.Folder {
 		dir = filepath.Join(c.DataDir, "blobs")
 	}
 	return blob.NewFolder(dir, schemas.MaxRequestBytes)
+}
+
+// modelGuard returns the stage that leaves out targets which can't do what is asked.
+func (c *Config) modelGuard() (*models.Guard, error) {
+	known, err := models.Default()
+	if err != nil {
+		return nil, fmt.Errorf("reading the catalogue of models: %w", err)
+	}
+	kinds := make(map[string]string, len(c.Providers))
+	for _, p := range c.Providers {
+		if !p.Unchecked {
+			kinds[p.Name] = p.Kind
+		}
+	}
+	return &models.Guard{Catalogue: known, Kinds: kinds}, nil
 }
 
 // PriceBook reads the configured price book, or the built-in one.

@@ -180,7 +180,7 @@ func (a *attempt) infer(ctx context.Context) (res *schemas.Response, failure *sc
 	to := &a.record.Target
 	asked := provider.Call{
 		Request: a.request(), Model: to.Model, IdempotencyKey: a.key,
-		RateLimit: a.learn(),
+		RateLimit: a.learn(), Fetch: r.Fetch,
 	}
 	res, err := p.Infer(call, asked, emit)
 	if err == nil && res.Pending() {

@@ -20,8 +20,10 @@ type Config struct {
 	Hedge             HedgeConfig   `json:"hedge,omitzero"`
 	// Continue has a target that can go on from what a stream said that broke off;
 	// any other begins anew.
-	Continue bool   `json:"continue,omitempty"`
-	Seed     uint64 `json:"seed,omitempty"` // of the jitter; the same seed gives the same waits
+	Continue bool `json:"continue,omitempty"`
+	// BatchPoll is the longest wait between two looks at a vendor's batch; 1 minute.
+	BatchPoll time.Duration `json:"batch_poll,omitempty"`
+	Seed      uint64        `json:"seed,omitempty"` // of the jitter; the same seed gives the same waits
 }
 
 // Backoff is the wait before the same target is asked again, where the provider
@@ -61,6 +63,7 @@ func Defaults() Config {
 		StallTimeout:      30 * time.Second,
 		MaxAttempts:       6,
 		MaxWait:           10 * time.Second,
+		BatchPoll:         time.Minute,
 		Backoff:           Backoff{Initial: 500 * time.Millisecond, Max: 8 * time.Second},
 		RetryBudget:       RetryBudget{Share: 0.2, PerSecond: 1, Burst: 20},
 		Hedge:             HedgeConfig{Share: 0.05, Samples: 20},
@@ -79,6 +82,7 @@ func (c *Config) Validate() error {
 		{"first_token_timeout", c.FirstTokenTimeout},
 		{"stall_timeout", c.StallTimeout},
 		{"max_wait", c.MaxWait},
+		{"batch_poll", c.BatchPoll},
 		{"backoff.initial", c.Backoff.Initial},
 		{"backoff.max", c.Backoff.Max},
 	} {

@@ -79,6 +79,11 @@ func caller(e *balance.Endpoint) provider.Provider {
 
 // Stage asks the targets of a job.
 type Stage struct {
+	// Marks, which may be set before use, keeps a batch from being begun twice.
+	Marks Marks
+	// Fetch, which may be set before use, gets media for vendors that take no URLs.
+	Fetch provider.Fetch
+
 	config Config
 	pools  map[string]*Pool
 	limits Limits
@@ -129,7 +134,13 @@ func New(c Config, pools map[string]*Pool, limits Limits) (*Stage, error) {
 // that blames the request before one that blames a target, and among equals the
 // last. A deadline that passes gives expired when no call was ever made, and
 // timeout otherwise. When ctx is cancelled its cause is returned, not a Failure.
+//
+// A request that wants to be part of a batch leaves with job.Collect and is not asked
+// for here; see [Stage.Batch].
 func (s *Stage) Handle(ctx context.Context, job *pipeline.Job) error {
+	if job.Request.Mode == schemas.ModeBatch && job.Pending == nil {
+		return s.collect(job)
+	}
 	if d, ok := ctx.Deadline(); !ok || d.After(job.Deadline) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, job.Deadline)

@@ -84,6 +84,10 @@ type overHTTP struct {
 
 // Infer implements [Provider].
 func (p *overHTTP) Infer(ctx context.Context, call Call, emit Emit) (*schemas.Response, error) {
+	call, err := inline(ctx, p.adapter, call)
+	if err != nil {
+		return nil, overdue(ctx, schemas.AsFailure(err))
+	}
 	req, err := p.adapter.Encode(ctx, call)
 	if err != nil {
 		f := schemas.AsFailure(err)

@@ -25,6 +25,9 @@ type Call struct {
 	// RateLimit, where it is not nil, is told what the vendor says of its limits,
 	// before the answer is read and also when that is a refusal.
 	RateLimit func(wire.RateLimit)
+	// Fetch, where it is not nil, gets media that a requester gave by URL, for vendors
+	// that take them by value only.
+	Fetch Fetch
 }
 
 // Emit receives the pieces of a streamed answer in order. Its error ends the

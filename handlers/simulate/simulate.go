@@ -156,6 +156,8 @@ type tally struct {
 	board *board
 	keys  *keySet
 	jobs  *jobSet
+
+	batches *batchSet
 }
 
 // New returns a simulator that is set up as cfg says, which has passed Validate. It uses neither Listen nor Drain.
@@ -200,7 +202,7 @@ func (s *Simulator) Instances() map[string]Behaviour {
 
 // Reset forgets all counts, and which keys came. Calls under way are counted nowhere.
 func (s *Simulator) Reset() {
-	s.tally.Store(&tally{board: newBoard(), keys: newKeySet(s.trackKeys), jobs: newJobSet()})
+	s.tally.Store(&tally{board: newBoard(), keys: newKeySet(s.trackKeys), jobs: newJobSet(), batches: newBatchSet()})
 }
 
 // Stats returns the counts so far.
@@ -257,6 +259,9 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := call{sim: s, instance: instance, dialect: d, behaviour: s.behaviour(instance), w: w, r: r, to: d.route(rest)}
+	if c.batches(rest) {
+		return
+	}
 	switch {
 	case c.to == endpoint{}:
 		c.refuse(problem{refusal: refusedPath})

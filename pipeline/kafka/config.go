@@ -86,6 +86,8 @@ type EngineConfig struct {
 	FetchSize func(ctx context.Context, ref string) (int64, error)
 	// RetryTopic returns the topic for a further round after the given delay.
 	RetryTopic func(delay time.Duration) string
+	// CollectTopic is where requests wait to be done with others as a batch.
+	CollectTopic string
 
 	Log     *zap.Logger
 	Metrics prometheus.Registerer

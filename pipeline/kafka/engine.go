@@ -204,21 +204,28 @@ func (e *Engine) delivery(it *item) pipeline.Delivery {
 	started := time.Now()
 	return pipeline.Delivery{
 		Open: func(ctx context.Context) (*pipeline.Job, error) {
-			if it.panics >= maxPanics {
+			if it.panics < maxPanics {
+				return e.open(ctx, it, started)
+			}
+			if !it.session.cfg.Retry || it.rec.header(schemas.HeaderMembers) == "" {
 				return it.rec.poisoned(it.session.cfg, started), nil
 			}
-			if err := e.claim(ctx, it); err != nil {
-				return nil, err
+			job, err := e.open(ctx, it, started)
+			if err == nil && len(job.Members) > 0 {
+				poisonedBatch(job)
 			}
-			return it.rec.open(ctx, &e.cfg, it.session.cfg, started)
+			return job, err
 		},
 		OnLost: func(f func()) func() bool { return context.AfterFunc(it.tracker.life, f) },
 		Settle: func(out pipeline.Settlement) {
 			outputs := out.Outputs
-			if out.Retry > 0 {
+			if out.Retry > 0 || out.Collect != "" {
 				outputs = append(outputs, e.retryRecord(it, out))
 			}
 			e.unclaim(it)
+			for _, m := range out.Moves {
+				outputs = append(outputs, e.moved(m))
+			}
 			e.sched.done(it)
 			it.session.settle(it, outputs)
 		},
@@ -231,6 +238,14 @@ func (e *Engine) delivery(it *item) pipeline.Delivery {
 			it.session.release(it)
 		},
 	}
+}
+
+// open reads an item's request, once its payload may be held.
+func (e *Engine) open(ctx context.Context, it *item, started time.Time) (*pipeline.Job, error) {
+	if err := e.claim(ctx, it); err != nil {
+		return nil, err
+	}
+	return it.rec.open(ctx, &e.cfg, it.session.cfg, started)
 }
 
 // claim waits until the payload that a claim check stands for may be held: the

@@ -138,6 +138,9 @@ func (r *record) open(ctx context.Context, cfg *EngineConfig, lane *LaneConfig, 
 	if r.packed > 0 {
 		return r.unpacked(lane, started), nil
 	}
+	if ref := r.header(schemas.HeaderMembers); lane.Retry && ref != "" {
+		return r.openBatch(ctx, cfg, ref, lane, started)
+	}
 	job := r.job(lane, started)
 	value, err := r.payload(ctx, cfg)
 	if errors.Is(err, ErrNotNow) {

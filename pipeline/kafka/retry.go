@@ -12,10 +12,31 @@ import (
 // transaction that marks this round's record as done, so the request is neither
 // lost nor doubled.
 func (e *Engine) retryRecord(it *item, out pipeline.Settlement) pipeline.Record {
-	r := &it.rec
+	next := nextRound(&it.rec, it.session.cfg, out)
+	if out.Collect == "" {
+		next.Topic = e.cfg.RetryTopic(out.Retry)
+		return next
+	}
+	// All of a key are collected in one place; the request's own key comes back later.
+	next.Topic = e.cfg.CollectTopic
+	next.Headers = append(next.Headers, pipeline.Header{Key: schemas.HeaderKey, Value: next.Key})
+	next.Key = []byte(out.Collect)
+	return next
+}
+
+// moved is the request record of the next round for a request of a batch.
+func (e *Engine) moved(m pipeline.Move) pipeline.Record {
+	r := record{key: m.Record.Key, value: m.Record.Value, headers: m.Record.Headers}
+	next := nextRound(&r, &LaneConfig{Retry: true}, pipeline.Settlement{Retry: m.Wait, RetryHeaders: m.Headers})
+	next.Topic = e.cfg.RetryTopic(m.Wait)
+	return next
+}
+
+// nextRound is a record of a lane once more, with what the next round is to know.
+func nextRound(r *record, from *LaneConfig, out pipeline.Settlement) pipeline.Record {
 	round := int64(0)
-	origin, lane, created := r.place(), it.session.cfg.Name, r.timestamp.UnixMilli()
-	if it.session.cfg.Retry {
+	origin, lane, created := r.place(), from.Name, r.timestamp.UnixMilli()
+	if from.Retry {
 		round = r.number(schemas.HeaderAttempt)
 		origin, lane, created = r.header(schemas.HeaderOrigin), r.header(schemas.HeaderLane), r.number(headerCreated)
 	}
@@ -36,7 +57,7 @@ func (e *Engine) retryRecord(it *item, out pipeline.Settlement) pipeline.Record 
 			total += size
 		}
 	}
-	next := pipeline.Record{Topic: e.cfg.RetryTopic(out.Retry), Key: r.key, Value: r.value, Headers: append(headers, set...)}
+	next := pipeline.Record{Key: r.key, Value: r.value, Headers: append(headers, set...)}
 	if len(next.Key) > maxRetryKey {
 		next.Key = nil
 	}

@@ -122,5 +122,33 @@ func (f *Folder) Get(ctx context.Context, ref string) ([]byte, error) {
 	return b, nil
 }
 
+// Mark keeps a name for good and reports whether it was kept before. When it
+// returns, the name survives the death of the process and of the machine.
+func (f *Folder) Mark(_ context.Context, name string) (already bool, err error) {
+	sum := sha256.Sum256([]byte(name))
+	path := filepath.Join(f.dir, "marks", hex.EncodeToString(sum[:]))
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return false, fmt.Errorf("making folder for marks: %w", err)
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("making mark: %w", err)
+	}
+	if err := errors.Join(file.Sync(), file.Close()); err != nil {
+		return false, fmt.Errorf("writing mark: %w", err)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return false, fmt.Errorf("keeping mark: %w", err)
+	}
+	if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+		return false, fmt.Errorf("keeping mark: %w", err)
+	}
+	return false, nil
+}
+
 // path spreads payloads over 256 folders.
 func (f *Folder) path(name string) string { return filepath.Join(f.dir, name[:2], name) }

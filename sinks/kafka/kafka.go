@@ -80,6 +80,9 @@ func (d *Deliverer) allowed(topic string) bool {
 // either another round, or result, cost and audit, a dead letter where people
 // should look, and what settle steps added.
 func (d *Deliverer) Outputs(ctx context.Context, job *pipeline.Job) (pipeline.Settlement, error) {
+	if len(job.Members) > 0 {
+		return d.batch(ctx, job)
+	}
 	out := make([]pipeline.Record, 0, 4)
 	for i := range job.Attempts {
 		if job.Attempts[i].Round != job.Origin.Round {
@@ -91,9 +94,9 @@ func (d *Deliverer) Outputs(ctx context.Context, job *pipeline.Job) (pipeline.Se
 		}
 		out = append(out, r)
 	}
-	if job.Parked > 0 {
+	if job.Parked > 0 || job.Collect != "" {
 		headers, err := d.roundHeaders(ctx, job)
-		return pipeline.Settlement{Outputs: out, Retry: job.Parked, RetryHeaders: headers}, err
+		return pipeline.Settlement{Outputs: out, Retry: job.Parked, RetryHeaders: headers, Collect: job.Collect}, err
 	}
 	if wait := d.nextRound(job); wait > 0 {
 		headers, err := d.roundHeaders(ctx, job)
@@ -202,9 +205,12 @@ func roundHistory(job *pipeline.Job) ([]pipeline.Header, error) {
 	}
 	looks := job.Origin.Looks
 	var pending []byte // empty takes the place of an earlier round's
-	if job.Parked > 0 {
+	if job.Parked > 0 || job.Collect != "" {
 		looks++
-		if pending, err = json.Marshal(job.Pending); err != nil {
+		if job.Pending != nil {
+			pending, err = json.Marshal(job.Pending)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("writing the vendor's job for the next round: %w", err)
 		}
 	}

@@ -3,6 +3,8 @@ package models
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/sira-ai/sira/pipeline"
 	"github.com/sira-ai/sira/schemas"
@@ -13,13 +15,14 @@ import (
 type Guard struct {
 	Catalogue *Catalogue
 	// Kinds are the kinds of providers by their names in the configuration, for
-	// targets that do not say theirs.
+	// targets that do not say theirs. Of a provider that is not here nothing is
+	// known, and its targets stay.
 	Kinds map[string]string
 }
 
 // Handle implements [pipeline.Stage]. A request that no target can do fails with
 // the code invalid_request before anything is spent on it; what it says is of the
-// first target.
+// first target. Targets that are left out stay in job.Decision, with the reason.
 func (g *Guard) Handle(_ context.Context, job *pipeline.Job) error {
 	if job.Pending != nil {
 		return nil // it was begun, so it could be
@@ -29,20 +32,24 @@ func (g *Guard) Handle(_ context.Context, job *pipeline.Job) error {
 		req = job.Outgoing
 	}
 	var first *schemas.Failure
-	left := make([]schemas.Target, 0, len(job.Targets))
-	for _, t := range job.Targets {
+	left := job.Targets // of many jobs: it is copied before it is changed
+	for i, t := range job.Targets {
 		asked := t
 		if asked.Kind == "" {
 			asked.Kind = g.Kinds[t.Provider]
 		}
-		err := g.Catalogue.Check(asked, req)
-		if err == nil {
-			left = append(left, t)
+		f := (*schemas.Failure)(nil)
+		if asked.Kind == "" || !errors.As(g.Catalogue.Check(asked, req), &f) {
+			if first != nil {
+				left = append(left, t)
+			}
 			continue
 		}
-		if f := (*schemas.Failure)(nil); first == nil && errors.As(err, &f) {
-			first = f
+		if first == nil {
+			first, left = f, slices.Clone(job.Targets[:i])
+			job.Decision = slices.Clone(job.Decision)
 		}
+		leaveOut(job, t, f)
 	}
 	if len(left) == 0 && first != nil {
 		first.Code = schemas.InvalidRequest // no other target can
@@ -50,4 +57,16 @@ func (g *Guard) Handle(_ context.Context, job *pipeline.Job) error {
 	}
 	job.Targets = left
 	return nil
+}
+
+// leaveOut writes on the job why a target is not asked. The models that could are
+// for the requester, if there is no other target.
+func leaveOut(job *pipeline.Job, t schemas.Target, f *schemas.Failure) {
+	why, _, _ := strings.Cut(f.Message, ";")
+	for i := range job.Decision {
+		if c := &job.Decision[i]; c.Kept && *c.Target == t {
+			c.Kept, c.Reason = false, "models: "+why
+			return
+		}
+	}
 }

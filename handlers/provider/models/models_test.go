@@ -153,7 +153,11 @@ func TestGuardLeavesOutTargetsThatCant(t *testing.T) {
 	g := &models.Guard{Catalogue: builtin(t), Kinds: map[string]string{"east": "openai", "texts": "ai21"}}
 	small, large := schemas.Target{Provider: "texts", Model: "jamba-mini"}, schemas.Target{Provider: "east", Model: "gpt-4o"}
 	job := func(targets ...schemas.Target) *pipeline.Job {
-		return &pipeline.Job{Request: chat(show(schemas.PartImage)), Targets: targets}
+		j := &pipeline.Job{Request: chat(show(schemas.PartImage)), Targets: targets}
+		for i := range targets {
+			j.Decision = append(j.Decision, pipeline.Candidate{Target: &targets[i], Reason: "listed", Kept: true})
+		}
+		return j
 	}
 	j := job(small, large)
 	if err := g.Handle(t.Context(), j); err != nil {
@@ -161,6 +165,13 @@ func TestGuardLeavesOutTargetsThatCant(t *testing.T) {
 	}
 	if diff := cmp.Diff([]schemas.Target{large}, j.Targets); diff != "" {
 		t.Errorf("targets (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]pipeline.Candidate{{Target: &small, Reason: "models: messages[0].parts[1]: jamba-mini takes no image"}, {Target: &large, Reason: "listed", Kept: true}}, j.Decision); diff != "" {
+		t.Errorf("decision (-want +got):\n%s", diff)
+	}
+	unknown := schemas.Target{Provider: "unchecked", Model: "jamba-mini"}
+	if j := job(unknown); g.Handle(t.Context(), j) != nil || len(j.Targets) != 1 {
+		t.Error("a provider of which nothing is known was left out")
 	}
 	err := g.Handle(t.Context(), job(small, small))
 	if f := schemas.AsFailure(err); err == nil || f.Code != schemas.InvalidRequest || f.Param != "messages[0].parts[1]" || !strings.Contains(f.Message, "openai/gpt-4o") && !strings.Contains(f.Message, "more can") {

@@ -169,6 +169,31 @@ func (a *Adapter) EncodeProbe(ctx context.Context) (*http.Request, error) {
 	return a.Get(ctx, provider.Call{Request: &schemas.Request{Op: schemas.OpModels}}, pathModels)
 }
 
+// What the API takes by value: recordings of at most 25 MB, films and documents of at
+// most 50.
+const (
+	maxRecording = 25 << 20
+	maxDocument  = 50 << 20
+)
+
+// Inlines implements [provider.Inliner]. Pictures go by URL, and so do sounds and
+// documents where the dialect has parts for that.
+func (a *Adapter) Inlines(op schemas.Operation, kind schemas.PartKind) int64 {
+	switch {
+	case op == schemas.OpTranscribe:
+		return maxRecording
+	case op == schemas.OpFileUpload || op == schemas.OpVideo:
+		return maxDocument
+	case op != schemas.OpChat:
+		return 0
+	case kind == schemas.PartAudio && !a.config.MediaURL:
+		return maxRecording
+	case kind == schemas.PartFile && a.config.API != apiResponses:
+		return maxDocument
+	}
+	return 0
+}
+
 // Decode implements [provider.Adapter].
 func (a *Adapter) Decode(res *http.Response, call provider.Call, emit provider.Emit) (*schemas.Response, error) {
 	if res.StatusCode/100 != 2 {
