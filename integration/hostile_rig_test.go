@@ -223,17 +223,17 @@ func (s *siege) faults(place string, a *attack) (wrong []string) {
 	return wrong
 }
 
-// heap watches the memory in use until it is stopped.
-type heap struct {
+// memoryWatch watches the memory in use until it is stopped.
+type memoryWatch struct {
 	peak atomic.Uint64
 	stop chan struct{}
 	done chan struct{}
 	base uint64
 }
 
-func watchHeap() *heap {
+func watchHeap() *memoryWatch {
 	debug.FreeOSMemory()
-	h := &heap{stop: make(chan struct{}), done: make(chan struct{}), base: inUse()}
+	h := &memoryWatch{stop: make(chan struct{}), done: make(chan struct{}), base: inUse()}
 	go func() {
 		defer close(h.done)
 		tick := time.NewTicker(5 * time.Millisecond)
@@ -252,7 +252,7 @@ func watchHeap() *heap {
 
 // growth ends the watch and returns the most that was in use, in MiB above the
 // beginning.
-func (h *heap) growth() float64 {
+func (h *memoryWatch) growth() float64 {
 	close(h.stop)
 	<-h.done
 	return math.Max(0, float64(h.peak.Load())-float64(h.base)) / (1 << 20)
