@@ -127,15 +127,18 @@ func TestABatchIsClosedByCount(t *testing.T) {
 // better elsewhere goes there, again as a batch.
 func TestLinesOfABatchFailByThemselves(t *testing.T) {
 	g, vendor := newBatching(t, 0, Document{"max_wait": "300ms"})
-	g.behave(t, simulate.Behaviour{Faults: map[string]simulate.Fault{"policy": {Share: 0.3}, "500": {Share: 0.2}}})
+	g.behave(t, simulate.Behaviour{Faults: map[string]simulate.Fault{"policy": {Share: 0.25}, "500": {Share: 0.4}}})
 	g.worker("only")
 	const n = 30
 	for i := range n {
 		g.send(t, batched(fmt.Sprintf("e-%d", i), "either"))
 	}
-	ok, refused, elsewhere := 0, 0, 0
+	ok, refused, elsewhere, stories := 0, 0, 0, ""
 	for i := range n {
 		res, _ := g.answer(t, fmt.Sprintf("e-%d", i), false, 60*time.Second)
+		for _, a := range res.Attempts {
+			stories += fmt.Sprintf("%s %s %s %s, ", res.RequestID, a.Target.Provider, a.Reason, a.Outcome)
+		}
 		switch {
 		case res.Failure == nil && len(res.Attempts) > 1 && res.Attempts[1].Reason == "fallback" && res.Target.Provider == "anthropic":
 			elsewhere++
@@ -148,7 +151,7 @@ func TestLinesOfABatchFailByThemselves(t *testing.T) {
 		}
 	}
 	if ok == 0 || refused == 0 || elsewhere == 0 || vendor.batches.Load() < 2 {
-		t.Errorf("%d answered, %d refused, %d answered elsewhere in %d batches", ok, refused, elsewhere, vendor.batches.Load())
+		t.Errorf("%d answered, %d refused, %d answered elsewhere in %d batches; %s", ok, refused, elsewhere, vendor.batches.Load(), stories)
 	}
 }
 

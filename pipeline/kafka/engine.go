@@ -222,10 +222,10 @@ func (e *Engine) delivery(it *item) pipeline.Delivery {
 			if out.Retry > 0 || out.Collect != "" {
 				outputs = append(outputs, e.retryRecord(it, out))
 			}
-			e.unclaim(it)
 			for _, m := range out.Moves {
 				outputs = append(outputs, e.moved(m))
 			}
+			e.unclaim(it)
 			e.sched.done(it)
 			it.session.settle(it, outputs)
 		},
@@ -252,6 +252,9 @@ func (e *Engine) open(ctx context.Context, it *item, started time.Time) (*pipeli
 // record says nothing of its size. What can't be asked for is for Open to report.
 func (e *Engine) claim(ctx context.Context, it *item) error {
 	ref := it.rec.header(schemas.HeaderDataRef)
+	if it.session.cfg.Retry && ref == "" { // or the requests of a batch
+		ref = it.rec.header(schemas.HeaderMembers)
+	}
 	if ref == "" || e.cfg.FetchSize == nil {
 		return nil
 	}
