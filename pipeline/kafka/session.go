@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
@@ -46,7 +47,8 @@ type session struct {
 	implicit *bool         // the cluster adds a group to a transaction by itself; nil: not asked yet
 	epochs   int           // times that reading was set to go on; of the polling goroutine
 	fenced   int           // times in a row that the producer was; of the commit loop
-	broken   atomic.Bool   // no further commit: the session is about to end
+	written  atomic.Pointer[kadm.TopicsSet]
+	broken   atomic.Bool // no further commit: the session is about to end
 
 	count atomic.Int64  // records read and not finished
 	bytes atomic.Int64  // of these records
@@ -77,6 +79,7 @@ func (s *session) run(ctx context.Context) error {
 	defer stop()
 	var wg sync.WaitGroup
 	wg.Go(func() { s.poll(live) })
+	wg.Go(func() { s.endHanging(live) })
 	committing := make(chan struct{})
 	halt := make(chan struct{})
 	go func() {
@@ -158,7 +161,7 @@ func (s *session) newProducer() (*kgo.Client, error) {
 		kgo.MetadataMinAge(producerPatience),
 	}
 	if s.cfg.Guarantee == ExactlyOnce {
-		opts = append(opts, kgo.TransactionalID(c.Group+"."+s.cfg.Name+"."+c.Instance), kgo.TransactionTimeout(c.Transaction))
+		opts = append(opts, kgo.TransactionalID(s.transactionalID()), kgo.TransactionTimeout(c.Transaction))
 	}
 	return c.Client.NewClient(c.Log, c.Metrics, opts...)
 }
