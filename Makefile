@@ -58,7 +58,14 @@ race: chdb ## Run all unit tests under the race detector
 
 .PHONY: integration
 integration: build chdb kafka ## Run the suites against Apache Kafka itself (needs Java 17 and Maven)
-	SIRA_INTEGRATION=1 $(GO) test -count=1 -timeout 40m ./integration/...
+	SIRA_INTEGRATION=1 $(GO) test -count=1 -timeout 40m -skip '$(LONGER)' ./integration/...
+
+# The suites that take minutes each.
+LONGER := NetworkFaults|RollingRestart|LoseTheirLeader|EveryRoleWorks|SlowCallsAreInFlight|StayFlat|Spenders|KilledWorkersSettle|PredictionHalves
+
+.PHONY: integration-longer
+integration-longer: build chdb kafka ## Run the suites of integration that take minutes each: faults, brokers, rights, load
+	SIRA_INTEGRATION=1 $(GO) test -count=1 -timeout 60m -run '$(LONGER)' -v ./integration/
 
 .PHONY: integration-llm
 integration-llm: llm ## Send 50 requests through Kafka and Sira to a real model on this machine

@@ -177,6 +177,10 @@ func (a *App) engine() (*kafka.Engine, error) {
 	w := &c.Worker
 	waiting := c.waiting()
 	store := c.BlobStore()
+	outputs := append([]string{c.Topic(TopicResults)}, c.Kafka.ReplyTopics...)
+	for _, t := range c.Topics() {
+		outputs = append(outputs, t.Name)
+	}
 	return kafka.NewEngine(kafka.EngineConfig{
 		Client: a.client, Instance: c.Instance, Group: c.Kafka.Prefix + "worker", Lanes: c.lanes(),
 		Concurrency: w.Concurrency, FixedConcurrency: w.FixedConcurrency, Journal: a.journalDir(), Window: w.Window, MaxBytes: w.MaxBytes, MaxRequestBytes: w.MaxRequestBytes, FlushInterval: w.FlushInterval,
@@ -198,6 +202,7 @@ func (a *App) engine() (*kafka.Engine, error) {
 		},
 		CollectTopic: c.Topic(TopicBatch),
 		RetryTopic:   func(d time.Duration) string { return sinkkafka.TierTopic(waiting, d) },
+		Outputs:      outputs,
 		Log:          a.log, Metrics: a.reg,
 	})
 }

@@ -268,7 +268,6 @@ func (s *session) produce(ctx context.Context, cuts []*cut) error {
 				n--
 				r, out := &records[n], &b.outputs[i]
 				r.Topic, r.Key, r.Value = out.Topic, out.Key, out.Value
-				s.wrote(out.Topic)
 				if len(out.Headers) > 0 {
 					r.Headers = make([]kgo.RecordHeader, len(out.Headers))
 					for j, h := range out.Headers {

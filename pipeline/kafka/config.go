@@ -84,6 +84,9 @@ type EngineConfig struct {
 	// FetchSize returns how many bytes Fetch would return. Claim-checked payloads of
 	// MaxBytes together are held at a time; nil means that their number is not bounded.
 	FetchSize func(ctx context.Context, ref string) (int64, error)
+	// Outputs are the topics that transactions write to. Transactions that a broker
+	// left hanging there are ended; none: nobody looks.
+	Outputs []string
 	// RetryTopic returns the topic for a further round after the given delay.
 	RetryTopic func(delay time.Duration) string
 	// CollectTopic is where requests wait to be done with others as a batch.

@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
@@ -47,8 +46,7 @@ type session struct {
 	implicit *bool         // the cluster adds a group to a transaction by itself; nil: not asked yet
 	epochs   int           // times that reading was set to go on; of the polling goroutine
 	fenced   int           // times in a row that the producer was; of the commit loop
-	written  atomic.Pointer[kadm.TopicsSet]
-	broken   atomic.Bool // no further commit: the session is about to end
+	broken   atomic.Bool   // no further commit: the session is about to end
 
 	count atomic.Int64  // records read and not finished
 	bytes atomic.Int64  // of these records
