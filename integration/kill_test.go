@@ -2,12 +2,16 @@ package integration
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/sira-ai/sira/cmd/app"
 	"github.com/sira-ai/sira/integration/kafkatest"
@@ -183,7 +187,7 @@ func (r *rig) account(n int, processes []*Process) {
 	r.stop(recorder)
 	for table, rows := range want {
 		if got := r.number(conn, "SELECT count() FROM "+table); got != rows {
-			t.Errorf("%s holds %d rows, want %d", table, got, rows)
+			t.Errorf("%s holds %d rows, want %d%s", table, got, rows, r.doubled(conn, table))
 		}
 	}
 	for view, table := range map[string]string{"requests_1h": "requests", "costs_1h": "costs", "attempts_1m": "attempts"} {
@@ -193,6 +197,33 @@ func (r *rig) account(n int, processes []*Process) {
 	}
 	t.Logf("tables: %v", want)
 	r.verifyAudit(want["audit"])
+}
+
+// doubled says which events are in a table more than once, and in which parts: two
+// plans of the recorder for the same events are two parts.
+func (r *rig) doubled(conn driver.Conn, table string) string {
+	r.t.Helper()
+	rows, err := conn.Query(r.t.Context(), `SELECT src_topic, src_partition, min(src_offset), max(src_offset), count(), toString(groupUniqArray(_part))
+		FROM (SELECT src_topic, src_partition, src_offset, _part, count() OVER (PARTITION BY src_topic, src_partition, src_offset) AS copies FROM `+table+`)
+		WHERE copies > 1 GROUP BY src_topic, src_partition`)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer rows.Close()
+	var out strings.Builder
+	for rows.Next() {
+		var topic, parts string
+		var partition uint32
+		var first, last, n uint64
+		if err := rows.Scan(&topic, &partition, &first, &last, &n, &parts); err != nil {
+			r.t.Fatal(err)
+		}
+		fmt.Fprintf(&out, "; %s/%d offsets %d to %d: %d rows in parts %s", topic, partition, first, last, n, parts)
+	}
+	if err := rows.Err(); err != nil {
+		r.t.Fatal(err)
+	}
+	return out.String()
 }
 
 func (r *rig) stop(p *Process) {

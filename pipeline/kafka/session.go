@@ -199,13 +199,13 @@ func (s *session) fetched(_ context.Context, consumer *kgo.Client, r *kmsg.Offse
 		if metadata != nil {
 			text = *metadata
 		}
-		known := s.limbo[tp]
-		if known == nil {
-			// Offsets are asked for again when a session of the group ends before they
-			// were taken into use.
-			known = s.trackers[tp]
+		if s.trackers[tp] != nil {
+			// Offsets are asked for again when a session of the group ends before its
+			// client took note of them. The partition was never lost, so its tracker
+			// knows more than an answer that may be older than its last commit.
+			return
 		}
-		if t := known; t != nil {
+		if t := s.limbo[tp]; t != nil {
 			delete(s.limbo, tp)
 			if s.cfg.Order != OrderKey && t.adopt(offset, text) {
 				s.trackers[tp] = t

@@ -262,6 +262,12 @@ func (r *Recorder) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFe
 	defer r.mu.Unlock()
 	add := func(topic string, id [16]byte, n int32, offset int64, metadata *string) {
 		tp := topicPartition{topic, n}
+		if r.parts[tp] != nil {
+			// Offsets are asked for again when a session of the group ends before its
+			// client took note of them. The partition was never lost: what is read of it
+			// again is known, and a plan made anew would insert it twice.
+			return
+		}
 		p := &partition{topicPartition: tp, table: r.tables[topic], topicID: id, committed: offset, next: offset}
 		if metadata != nil {
 			if pl, ok := parsePlan(*metadata, offset); ok {
