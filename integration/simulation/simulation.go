@@ -204,6 +204,7 @@ func (w *World) close() {
 		w.client.Close()
 	}
 	w.cluster.Close()
+	time.Sleep(5 * time.Second) // for what is still on its way: a bubble must not end before its goroutines
 }
 
 func (w *World) kafka(dial dialer) kafka.Config {
