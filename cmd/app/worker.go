@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"net/http"
 	"net/url"
 	"os"
@@ -177,7 +178,7 @@ func (a *App) engine() (*kafka.Engine, error) {
 	w := &c.Worker
 	waiting := c.waiting()
 	store := c.BlobStore()
-	outputs := append([]string{c.Topic(TopicResults)}, c.Kafka.ReplyTopics...)
+	outputs := slices.Clone(c.Kafka.ReplyTopics)
 	for _, t := range c.Topics() {
 		outputs = append(outputs, t.Name)
 	}
