@@ -199,7 +199,7 @@ func (s *session) fetched(_ context.Context, consumer *kgo.Client, r *kmsg.Offse
 		if metadata != nil {
 			text = *metadata
 		}
-		if s.trackers[tp] != nil {
+		if t := s.trackers[tp]; t != nil && t.used() {
 			// Offsets are asked for again when a session of the group ends before its
 			// client took note of them. The partition was never lost, so its tracker
 			// knows more than an answer that may be older than its last commit.

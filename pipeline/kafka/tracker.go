@@ -276,6 +276,14 @@ func (t *tracker) adopt(offset int64, metadata string) bool {
 	return true
 }
 
+// used reports whether the tracker knows more than the committed offset that it was
+// made from.
+func (t *tracker) used() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.next != t.committedOffset || len(t.states) > 0
+}
+
 // giveBack returns the cut's completions to the ones that wait.
 func (t *tracker) giveBack(c *cut) {
 	t.mu.Lock()

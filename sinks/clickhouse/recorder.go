@@ -262,7 +262,7 @@ func (r *Recorder) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFe
 	defer r.mu.Unlock()
 	add := func(topic string, id [16]byte, n int32, offset int64, metadata *string) {
 		tp := topicPartition{topic, n}
-		if r.parts[tp] != nil {
+		if p := r.parts[tp]; p != nil && p.next > p.committed {
 			// Offsets are asked for again when a session of the group ends before its
 			// client took note of them. The partition was never lost: what is read of it
 			// again is known, and a plan made anew would insert it twice.
