@@ -82,6 +82,37 @@ func TestAllocationsDoNotGrow(t *testing.T) {
 	}
 }
 
+// Each step of a request, in time:
+//
+//	go test -run - -bench Step -benchmem -cpu 1 ./integration
+func BenchmarkStep(b *testing.B) {
+	f := newFlow(b)
+	for _, c := range []struct {
+		step string
+		run  func() error
+	}{
+		{"decode_json", func() error { return json.Unmarshal(f.asJSON, new(schemas.Request)) }},
+		{"decode_avro", func() error { return f.codecs.Request.Decode(b.Context(), f.asAvro, new(schemas.Request)) }},
+		{"call", f.call},
+		{"chain", func() error { return f.chain.Run(b.Context(), f.fresh()) }},
+		{"outputs_avro", f.outputs},
+		{"outputs_json", func() error {
+			f.answered.Origin.JSON = true
+			defer func() { f.answered.Origin.JSON = false }()
+			return f.outputs()
+		}},
+	} {
+		b.Run(c.step, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := c.run(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // flow is the way of one request without Kafka and network.
 type flow struct {
 	codecs         *avro.Codecs
@@ -98,7 +129,7 @@ type flow struct {
 	buffer         []byte
 }
 
-func newFlow(t *testing.T) *flow {
+func newFlow(t testing.TB) *flow {
 	t.Helper()
 	f := &flow{request: Request("r1")}
 	must := func(err error) {
@@ -160,7 +191,7 @@ func newFlow(t *testing.T) *flow {
 }
 
 // answer takes a request through the chain, for the steps behind it.
-func (f *flow) answer(t *testing.T) {
+func (f *flow) answer(t testing.TB) {
 	t.Helper()
 	f.answered = new(pipeline.Job)
 	*f.answered = *f.fresh()

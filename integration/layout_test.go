@@ -32,7 +32,7 @@ type room struct {
 }
 
 var rooms = []room{
-	{"schemas", nil, "nouns depend on nothing, so that everything may depend on them"},
+	{"schemas", []string{"./..."}, "nouns depend on nothing, so that everything may depend on them"},
 	{"schemas/avro", []string{"schemas", "./..."}, "the wire format knows the nouns and nothing that moves them"},
 	{"pipeline", []string{"schemas"}, "movement knows what it moves, not who acts on it"},
 	{"pipeline/catalog", nil, "the catalog serves every kind of component and so knows none"},
@@ -48,13 +48,13 @@ var rooms = []room{
 	},
 	{
 		"handlers/*",
-		[]string{"schemas", "pipeline", "pipeline/catalog", "./..."},
+		[]string{"schemas", "schemas/jsontext", "pipeline", "pipeline/catalog", "./..."},
 		"handlers speak to each other through the job, never directly",
 	},
 	{
 		"handlers/invoke",
 		[]string{
-			"schemas", "pipeline", "pipeline/catalog", "handlers/provider", "handlers/provider/wire",
+			"schemas", "schemas/jsontext", "pipeline", "pipeline/catalog", "handlers/provider", "handlers/provider/wire",
 			"handlers/balance", "handlers/balance/limit", "./...",
 		},
 		"attempts are where a provider and an endpoint meet; nothing else of the handlers does",

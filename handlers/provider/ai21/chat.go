@@ -8,6 +8,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // plain returns the call with a copy of its request that has nothing but what the
@@ -86,9 +87,9 @@ func documents(docs []schemas.Document) []byte {
 	b := []byte(`{"documents":[`)
 	for i := range docs {
 		d := &docs[i]
-		b = append(wire.AppendItem(b), '{')
-		b = wire.AppendStringField(b, "id", d.ID)
-		b = wire.AppendString(wire.AppendField(b, "content"), d.Text)
+		b = append(jsontext.AppendItem(b), '{')
+		b = jsontext.AppendStringField(b, "id", d.ID)
+		b = jsontext.AppendString(jsontext.AppendField(b, "content"), d.Text)
 		metadata := maps.Clone(d.Data)
 		if d.Title != "" {
 			if metadata == nil {
@@ -97,7 +98,7 @@ func documents(docs []schemas.Document) []byte {
 			metadata["title"] = d.Title
 		}
 		if raw, err := json.Marshal(metadata); err == nil && len(metadata) > 0 {
-			b = wire.AppendRawField(b, "metadata", raw)
+			b = jsontext.AppendRawField(b, "metadata", raw)
 		}
 		b = append(b, '}')
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // complete returns the JSON of a completion by the older API, that of Jurassic.
@@ -29,17 +30,17 @@ func complete(call provider.Call) ([]byte, error) {
 		}
 	}
 	b := append(make([]byte, 0, len(prompt)+256), '{')
-	b = wire.AppendString(wire.AppendField(b, "prompt"), string(prompt))
-	b = wire.AppendIntField(b, "maxTokens", req.MaxTokens)
+	b = jsontext.AppendString(jsontext.AppendField(b, "prompt"), string(prompt))
+	b = jsontext.AppendIntField(b, "maxTokens", req.MaxTokens)
 	if s := req.Sampling; s != nil {
-		b = wire.AppendIntField(b, "numResults", s.N)
-		b = wire.AppendFloatField(b, "temperature", s.Temperature)
-		b = wire.AppendFloatField(b, "topP", s.TopP)
-		b = wire.AppendIntField(b, "topKReturn", s.LogProbs)
+		b = jsontext.AppendIntField(b, "numResults", s.N)
+		b = jsontext.AppendFloatField(b, "temperature", s.Temperature)
+		b = jsontext.AppendFloatField(b, "topP", s.TopP)
+		b = jsontext.AppendIntField(b, "topKReturn", s.LogProbs)
 		b = penalty(b, "frequencyPenalty", s.FrequencyPenalty)
 		b = penalty(b, "presencePenalty", s.PresencePenalty)
 		if len(s.Stop) > 0 {
-			b = wire.AppendStrings(wire.AppendField(b, "stopSequences"), s.Stop)
+			b = jsontext.AppendStrings(jsontext.AppendField(b, "stopSequences"), s.Stop)
 		}
 	}
 	b = append(b, '}')
@@ -53,8 +54,8 @@ func penalty(b []byte, name string, scale *float64) []byte {
 	if scale == nil {
 		return b
 	}
-	b = append(wire.AppendField(b, name), '{')
-	return append(wire.AppendFloatField(b, "scale", scale), '}')
+	b = append(jsontext.AppendField(b, name), '{')
+	return append(jsontext.AppendFloatField(b, "scale", scale), '}')
 }
 
 // completed reads the answer to a completion, which comes at once, and passes it
@@ -145,7 +146,7 @@ type said struct {
 }
 
 func (o *completion) parse(body []byte) error {
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	if c.Object() {
 		for c.Key() {
 			switch string(c.Name()) {
@@ -171,7 +172,7 @@ func (o *completion) parse(body []byte) error {
 	return c.End()
 }
 
-func (t *said) completion(c *wire.Cursor) {
+func (t *said) completion(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -187,7 +188,7 @@ func (t *said) completion(c *wire.Cursor) {
 	}
 }
 
-func (t *said) parse(c *wire.Cursor) {
+func (t *said) parse(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -209,7 +210,7 @@ func (t *said) parse(c *wire.Cursor) {
 }
 
 // token takes in the likelihood of one token.
-func (t *said) token(c *wire.Cursor) {
+func (t *said) token(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -236,14 +237,14 @@ func (t *said) token(c *wire.Cursor) {
 			t.likely = append(t.likely, ',')
 		}
 		t.likely = append(t.likely, '{')
-		t.likely = wire.AppendString(wire.AppendField(t.likely, "token"), word)
-		t.likely = wire.AppendRawField(t.likely, "logprob", likely)
+		t.likely = jsontext.AppendString(jsontext.AppendField(t.likely, "token"), word)
+		t.likely = jsontext.AppendRawField(t.likely, "logprob", likely)
 		t.likely = append(t.likely, `,"top_logprobs":[]}`...)
 	}
 }
 
 // ended reads the reason to finish.
-func (t *said) ended(c *wire.Cursor) {
+func (t *said) ended(c *jsontext.Cursor) {
 	if c.Kind() == '"' {
 		t.finish.Raw = c.Text()
 	} else if c.Object() {

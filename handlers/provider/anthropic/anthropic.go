@@ -21,6 +21,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/pipeline/catalog"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // vendor is the key of this adapter's own fields in Ext.
@@ -271,7 +272,7 @@ type text string
 
 // UnmarshalJSON decodes b.
 func (s *text) UnmarshalJSON(b []byte) error {
-	c := wire.NewCursor(b)
+	c := jsontext.NewCursor(b)
 	*s = text(c.Text())
 	return nil
 }

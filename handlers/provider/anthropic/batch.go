@@ -13,6 +13,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // The API for batches of messages (github.com/anthropics/anthropic-sdk-go,
@@ -131,9 +132,9 @@ func (b *batches) requests(ctx context.Context, asked provider.Batch, refuse fun
 			refuse(i, provider.ErrBatchFull)
 			continue
 		}
-		body = append(wire.AppendItem(body), '{')
-		body = wire.AppendStringField(body, "custom_id", wire.CallID(asked.ID, i))
-		body = append(wire.AppendRawField(body, "params", params), '}')
+		body = append(jsontext.AppendItem(body), '{')
+		body = jsontext.AppendStringField(body, "custom_id", wire.CallID(asked.ID, i))
+		body = append(jsontext.AppendRawField(body, "params", params), '}')
 		n++
 	}
 	return append(body, "]}"...), n, nil

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"strings"
 
-	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // cited is a citation as the vendor says it. It is of a whole block of text; the
@@ -45,7 +45,7 @@ func (r *reader) cite(raw []byte) {
 
 // cites takes in the citations of a block.
 func (r *reader) cites(list json.RawMessage) {
-	c := wire.NewCursor(list)
+	c := jsontext.NewCursor(list)
 	if len(list) == 0 || !c.Array() {
 		return
 	}
@@ -64,9 +64,9 @@ func appendCitations(b []byte, list []schemas.Citation) []byte {
 			continue
 		}
 		if len(b) == start {
-			b = append(wire.AppendField(b, "citations"), '[')
+			b = append(jsontext.AppendField(b, "citations"), '[')
 		}
-		b = append(wire.AppendItem(b), list[i].Raw...)
+		b = append(jsontext.AppendItem(b), list[i].Raw...)
 	}
 	if len(b) > start {
 		b = append(b, ']')

@@ -13,6 +13,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // The marks of turns in prompts of the API for completions.
@@ -32,15 +33,15 @@ func (a *adapter) complete(ctx context.Context, call provider.Call) (*http.Reque
 	if req.MaxTokens != nil {
 		limit = *req.MaxTokens
 	}
-	b := wire.AppendString(wire.AppendField([]byte{'{'}, "model"), call.Model)
-	b = wire.AppendString(wire.AppendField(b, "prompt"), prompt)
-	b = strconv.AppendInt(wire.AppendField(b, "max_tokens_to_sample"), limit, 10)
+	b := jsontext.AppendString(jsontext.AppendField([]byte{'{'}, "model"), call.Model)
+	b = jsontext.AppendString(jsontext.AppendField(b, "prompt"), prompt)
+	b = strconv.AppendInt(jsontext.AppendField(b, "max_tokens_to_sample"), limit, 10)
 	if b, err = sampling(b, req.Sampling); err != nil {
 		return nil, err
 	}
 	b = endUser(b, req.EndUser)
 	if req.Stream {
-		b = append(wire.AppendField(b, "stream"), "true"...)
+		b = append(jsontext.AppendField(b, "stream"), "true"...)
 	}
 	b = append(b, '}')
 	if ext := req.Ext[vendor]; len(ext) > 0 {
@@ -89,7 +90,7 @@ type completion struct {
 }
 
 func (c *completion) parse(data []byte) error {
-	at := wire.NewCursor(data)
+	at := jsontext.NewCursor(data)
 	if at.Object() {
 		for at.Key() {
 			switch string(at.Name()) {

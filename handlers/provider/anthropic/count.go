@@ -13,6 +13,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // countTokens asks how long a chat is. Vertex AI has a model of that name for it,
@@ -34,7 +35,7 @@ func (a *adapter) countTokens(ctx context.Context, call provider.Call) (*http.Re
 // counts reads the answer to countTokens.
 func (a *adapter) counts(res *http.Response) (*schemas.Response, error) {
 	var body struct {
-		Input *wire.Count `json:"input_tokens"`
+		Input *jsontext.Count `json:"input_tokens"`
 	}
 	raw, err := a.object(res, &body)
 	switch {
@@ -50,12 +51,12 @@ func (a *adapter) counts(res *http.Response) (*schemas.Response, error) {
 
 // model is a model as the vendor lists it; Vertex AI has no more than its name.
 type model struct {
-	ID      text       `json:"id"`
-	Path    text       `json:"name"` // at Vertex AI
-	Display text       `json:"display_name"`
-	Created text       `json:"created_at"`
-	Input   wire.Count `json:"max_input_tokens"`
-	Output  wire.Count `json:"max_tokens"`
+	ID      text           `json:"id"`
+	Path    text           `json:"name"` // at Vertex AI
+	Display text           `json:"display_name"`
+	Created text           `json:"created_at"`
+	Input   jsontext.Count `json:"max_input_tokens"`
+	Output  jsontext.Count `json:"max_tokens"`
 }
 
 func (a *adapter) listed(res *http.Response) (*schemas.Response, error) {
@@ -108,9 +109,9 @@ func (a *adapter) counting(call provider.Call) ([]byte, error) {
 	b := make([]byte, 0, sizeOf(call.Request))
 	b = append(b, '{')
 	if a.vertex {
-		b = wire.AppendString(wire.AppendField(b, "anthropic_version"), vertexVersion)
+		b = jsontext.AppendString(jsontext.AppendField(b, "anthropic_version"), vertexVersion)
 	}
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
 	b, err := a.prompt(b, call.Request)
 	if err != nil {
 		return nil, err

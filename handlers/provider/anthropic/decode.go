@@ -8,6 +8,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // reader puts what the vendor says into an answer. There is one choice only.
@@ -34,7 +35,7 @@ func (r *reader) whole(from io.Reader, size int64) (*schemas.Response, error) {
 		return nil, err
 	}
 	var a answer
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	a.parse(&c)
 	switch err := c.End(); {
 	case err != nil:

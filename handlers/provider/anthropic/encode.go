@@ -14,6 +14,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // body returns the JSON of a messages request. It is written by hand: each
@@ -23,11 +24,11 @@ func (a *adapter) body(call provider.Call) ([]byte, error) {
 	b := make([]byte, 0, sizeOf(req))
 	b = append(b, '{')
 	if a.vertex {
-		b = wire.AppendString(wire.AppendField(b, "anthropic_version"), vertexVersion)
+		b = jsontext.AppendString(jsontext.AppendField(b, "anthropic_version"), vertexVersion)
 	} else {
-		b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
+		b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
 	}
-	b = strconv.AppendInt(wire.AppendField(b, "max_tokens"), a.limit(req), 10)
+	b = strconv.AppendInt(jsontext.AppendField(b, "max_tokens"), a.limit(req), 10)
 	b, err := a.prompt(b, req)
 	if err != nil {
 		return nil, err
@@ -37,7 +38,7 @@ func (a *adapter) body(call provider.Call) ([]byte, error) {
 	}
 	b = serviceTier(endUser(b, req.EndUser), req.ServiceTier)
 	if req.Stream {
-		b = append(wire.AppendField(b, "stream"), "true"...)
+		b = append(jsontext.AppendField(b, "stream"), "true"...)
 	}
 	b = append(b, '}')
 	if ext := req.Ext[vendor]; len(ext) > 0 {
@@ -123,9 +124,9 @@ func system(b []byte, req *schemas.Request) ([]byte, error) {
 			case p.Text == "":
 				continue
 			case len(b) == start:
-				b = append(wire.AppendField(b, "system"), '[')
+				b = append(jsontext.AppendField(b, "system"), '[')
 			}
-			b = appendText(wire.AppendItem(b), p)
+			b = appendText(jsontext.AppendItem(b), p)
 		}
 	}
 	if len(b) > start {
@@ -140,7 +141,7 @@ func field(message, part int) string { return fmt.Sprintf("messages[%d].parts[%d
 // wants all results together, directly behind the calls. Documents go to the first
 // user turn, where they stay when the conversation goes on.
 func turns(b []byte, req *schemas.Request) ([]byte, error) {
-	b = append(wire.AppendField(b, "messages"), '[')
+	b = append(jsontext.AppendField(b, "messages"), '[')
 	var err error
 	results := false // an open user turn holds tool results
 	grounds := req.Documents
@@ -151,7 +152,7 @@ func turns(b []byte, req *schemas.Request) ([]byte, error) {
 			continue
 		case schemas.RoleTool:
 			if !results {
-				b = append(wire.AppendItem(b), `{"role":"user","content":[`...)
+				b = append(jsontext.AppendItem(b), `{"role":"user","content":[`...)
 				results = true
 			}
 			if b, err = content(b, m, i); err != nil {
@@ -167,10 +168,10 @@ func turns(b []byte, req *schemas.Request) ([]byte, error) {
 		if m.Role == schemas.RoleAssistant {
 			role = "assistant"
 		}
-		b = append(wire.AppendItem(b), `{"role":"`...)
+		b = append(jsontext.AppendItem(b), `{"role":"`...)
 		b = append(append(b, role...), `","content":`...)
 		if plain(m) && (m.Role != schemas.RoleUser || len(grounds) == 0) {
-			b = append(wire.AppendString(b, m.Parts[0].Text), '}')
+			b = append(jsontext.AppendString(b, m.Parts[0].Text), '}')
 			continue
 		}
 		b = append(b, '[')
@@ -206,14 +207,14 @@ func documents(b []byte, list []schemas.Document) []byte {
 	for i := range list {
 		d := &list[i]
 		name := cmp.Or(d.ID, d.Title, "document-"+strconv.Itoa(i))
-		b = wire.AppendString(append(wire.AppendItem(b), `{"type":"search_result","source":`...), name)
-		b = wire.AppendString(wire.AppendField(b, "title"), cmp.Or(d.Title, name))
-		b = append(wire.AppendField(b, "content"), '[')
+		b = jsontext.AppendString(append(jsontext.AppendItem(b), `{"type":"search_result","source":`...), name)
+		b = jsontext.AppendString(jsontext.AppendField(b, "title"), cmp.Or(d.Title, name))
+		b = append(jsontext.AppendField(b, "content"), '[')
 		if d.Text != "" || len(d.Data) == 0 {
-			b = append(wire.AppendString(append(b, `{"type":"text","text":`...), cmp.Or(d.Text, name)), '}')
+			b = append(jsontext.AppendString(append(b, `{"type":"text","text":`...), cmp.Or(d.Text, name)), '}')
 		}
 		for _, key := range slices.Sorted(maps.Keys(d.Data)) {
-			b = wire.AppendString(append(wire.AppendItem(b), `{"type":"text","text":`...), key+": "+d.Data[key])
+			b = jsontext.AppendString(append(jsontext.AppendItem(b), `{"type":"text","text":`...), key+": "+d.Data[key])
 			b = append(b, '}')
 		}
 		b = append(b, `],"citations":{"enabled":true}}`...)
@@ -227,7 +228,7 @@ func content(b []byte, m *schemas.Message, i int) ([]byte, error) {
 	var why string
 	for j := range m.Parts {
 		if p := &m.Parts[j]; p.Kind == schemas.PartToolResult && p.ToolResult != nil {
-			if b, why = appendResult(wire.AppendItem(b), p); why != "" {
+			if b, why = appendResult(jsontext.AppendItem(b), p); why != "" {
 				return nil, wire.Unsupported(field(i, j), why)
 			}
 		}
@@ -239,7 +240,7 @@ func content(b []byte, m *schemas.Message, i int) ([]byte, error) {
 		if p.Kind == schemas.PartToolResult || skipped(p) {
 			continue
 		}
-		if b, why = appendPart(wire.AppendItem(b), p, own); why != "" {
+		if b, why = appendPart(jsontext.AppendItem(b), p, own); why != "" {
 			return nil, wire.Unsupported(field(i, j), why)
 		}
 	}
@@ -276,11 +277,11 @@ func appendPart(b []byte, p *schemas.Part, own *extras) ([]byte, string) {
 	case schemas.PartReasoning:
 		r := p.Reasoning
 		if r.Redacted {
-			b = wire.AppendString(append(b, `{"type":"redacted_thinking","data":`...), r.Signature)
+			b = jsontext.AppendString(append(b, `{"type":"redacted_thinking","data":`...), r.Signature)
 			return append(b, '}'), ""
 		}
-		b = wire.AppendString(append(b, `{"type":"thinking","thinking":`...), r.Text)
-		b = wire.AppendString(wire.AppendField(b, "signature"), r.Signature)
+		b = jsontext.AppendString(append(b, `{"type":"thinking","thinking":`...), r.Text)
+		b = jsontext.AppendString(jsontext.AppendField(b, "signature"), r.Signature)
 		return append(b, '}'), ""
 	}
 	return b, "is of a kind that this provider does not take"
@@ -290,13 +291,13 @@ func appendPart(b []byte, p *schemas.Part, own *extras) ([]byte, string) {
 func finishBlock(b []byte, p *schemas.Part) []byte {
 	ext := p.Ext[vendor]
 	if p.CacheBreak != "" && !bytes.Contains(ext, []byte(`"cache_control"`)) {
-		b = appendLifetime(wire.AppendField(b, "cache_control"), p.CacheBreak)
+		b = appendLifetime(jsontext.AppendField(b, "cache_control"), p.CacheBreak)
 	}
-	return append(wire.AppendFields(b, ext), '}')
+	return append(jsontext.AppendFields(b, ext), '}')
 }
 
 func appendText(b []byte, p *schemas.Part) []byte {
-	b = wire.AppendString(append(b, `{"type":"text","text":`...), p.Text)
+	b = jsontext.AppendString(append(b, `{"type":"text","text":`...), p.Text)
 	return finishBlock(appendCitations(b, p.Citations), p)
 }
 
@@ -313,10 +314,10 @@ func appendCall(b []byte, p *schemas.Part, own *extras) ([]byte, string) {
 	if c.Type == typeServer {
 		kind = `{"type":"server_tool_use","id":`
 	}
-	b = wire.AppendString(append(b, kind...), callID(c.ID))
-	b = wire.AppendString(wire.AppendField(b, "name"), c.Name)
-	b = wire.AppendRawField(b, "input", input)
-	b = wire.AppendRawField(b, "caller", own.caller(c.ID))
+	b = jsontext.AppendString(append(b, kind...), callID(c.ID))
+	b = jsontext.AppendString(jsontext.AppendField(b, "name"), c.Name)
+	b = jsontext.AppendRawField(b, "input", input)
+	b = jsontext.AppendRawField(b, "caller", own.caller(c.ID))
 	return finishBlock(b, p), ""
 }
 
@@ -334,21 +335,21 @@ func callID(id string) string {
 
 func appendResult(b []byte, p *schemas.Part) ([]byte, string) {
 	r := p.ToolResult
-	b = wire.AppendString(append(b, `{"type":"tool_result","tool_use_id":`...), callID(r.CallID))
-	b = append(wire.AppendField(b, "content"), '[')
+	b = jsontext.AppendString(append(b, `{"type":"tool_result","tool_use_id":`...), callID(r.CallID))
+	b = append(jsontext.AppendField(b, "content"), '[')
 	for k := range r.Parts {
 		inner := &r.Parts[k]
 		if skipped(inner) {
 			continue
 		}
 		var why string
-		if b, why = appendPart(wire.AppendItem(b), inner, nil); why != "" {
+		if b, why = appendPart(jsontext.AppendItem(b), inner, nil); why != "" {
 			return b, "holds a part that " + why
 		}
 	}
 	b = append(b, ']')
 	if r.IsError {
-		b = append(wire.AppendField(b, "is_error"), "true"...)
+		b = append(jsontext.AppendField(b, "is_error"), "true"...)
 	}
 	return finishBlock(b, p), ""
 }

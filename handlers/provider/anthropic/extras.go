@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 
-	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // extras is what the schemas have no place for. It goes to Message.Ext, and with
@@ -47,7 +47,7 @@ func ownOf(m *schemas.Message) *extras {
 func (x *extras) blocks(b []byte, at int) []byte {
 	for x != nil && len(x.Blocks) > 0 && x.Blocks[0].At <= at {
 		if raw := bytes.TrimSpace(x.Blocks[0].Block); len(raw) > 0 && raw[0] == '{' {
-			b = append(wire.AppendItem(b), raw...)
+			b = append(jsontext.AppendItem(b), raw...)
 		}
 		x.Blocks = x.Blocks[1:]
 	}

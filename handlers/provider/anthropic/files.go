@@ -8,6 +8,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // file encodes the operations on files.
@@ -37,13 +38,13 @@ func (a *adapter) file(ctx context.Context, call provider.Call) (*http.Request, 
 
 // stored is a file as the vendor describes it.
 type stored struct {
-	Kind    text       `json:"type"`
-	ID      text       `json:"id"`
-	Name    text       `json:"filename"`
-	MIME    text       `json:"mime_type"`
-	Bytes   wire.Count `json:"size_bytes"`
-	Created text       `json:"created_at"`
-	Expires text       `json:"expires_at"`
+	Kind    text           `json:"type"`
+	ID      text           `json:"id"`
+	Name    text           `json:"filename"`
+	MIME    text           `json:"mime_type"`
+	Bytes   jsontext.Count `json:"size_bytes"`
+	Created text           `json:"created_at"`
+	Expires text           `json:"expires_at"`
 }
 
 func (s *stored) schema() schemas.File {

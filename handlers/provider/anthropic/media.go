@@ -6,8 +6,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // pictures are the images that the API takes.
@@ -24,7 +24,7 @@ func appendMedia(b []byte, p *schemas.Part) ([]byte, string) {
 	}
 	b, why := source(append(b, kind...), m, image)
 	if !image {
-		b = wire.AppendStringField(b, "title", m.Name)
+		b = jsontext.AppendStringField(b, "title", m.Name)
 	}
 	return finishBlock(b, p), why
 }
@@ -51,18 +51,18 @@ func source(b []byte, m *schemas.Media, image bool) ([]byte, string) {
 		if why := unreadable(mime, image); why != "" {
 			return b, why
 		}
-		b = wire.AppendString(append(b, `{"type":"base64","media_type":`...), mime)
-		b = wire.AppendBase64(wire.AppendField(b, "data"), "", m.Data)
+		b = jsontext.AppendString(append(b, `{"type":"base64","media_type":`...), mime)
+		b = jsontext.AppendBase64(jsontext.AppendField(b, "data"), "", m.Data)
 	case strings.HasPrefix(m.URL, "data:"):
 		return dataURL(b, m.URL, mime, image)
 	case m.URL != "":
-		b = wire.AppendString(append(b, `{"type":"url","url":`...), m.URL)
+		b = jsontext.AppendString(append(b, `{"type":"url","url":`...), m.URL)
 	case m.FileID == "":
 		return b, "has neither data nor a URL nor a file id"
 	case m.Provider != "" && m.Provider != vendor:
 		return b, "is a file of another provider: give its data or URL"
 	default:
-		b = wire.AppendString(append(b, `{"type":"file","file_id":`...), m.FileID)
+		b = jsontext.AppendString(append(b, `{"type":"file","file_id":`...), m.FileID)
 	}
 	return append(b, '}'), ""
 }
@@ -91,7 +91,7 @@ func appendPlain(b, data []byte) ([]byte, string) {
 	if !utf8.Valid(data) {
 		return b, "is a text that is not in UTF-8"
 	}
-	b = wire.AppendString(append(b, `{"type":"text","media_type":"text/plain","data":`...), string(data))
+	b = jsontext.AppendString(append(b, `{"type":"text","media_type":"text/plain","data":`...), string(data))
 	return append(b, '}'), ""
 }
 
@@ -111,6 +111,6 @@ func dataURL(b []byte, u, mime string, image bool) ([]byte, string) {
 	if why := unreadable(mime, image); why != "" {
 		return b, why
 	}
-	b = wire.AppendString(append(b, `{"type":"base64","media_type":`...), mime)
-	return append(wire.AppendString(wire.AppendField(b, "data"), data), '}'), ""
+	b = jsontext.AppendString(append(b, `{"type":"base64","media_type":`...), mime)
+	return append(jsontext.AppendString(jsontext.AppendField(b, "data"), data), '}'), ""
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // options appends the options that are part of the prompt.
@@ -24,7 +25,7 @@ func options(b []byte, req *schemas.Request) ([]byte, error) {
 	}
 	b = thinking(outputConfig(b, req), req.Thinking)
 	if c := req.Cache; c != nil && c.TTL != "" {
-		b = appendLifetime(wire.AppendField(b, "cache_control"), c.TTL)
+		b = appendLifetime(jsontext.AppendField(b, "cache_control"), c.TTL)
 	}
 	return b, nil
 }
@@ -36,11 +37,11 @@ func sampling(b []byte, s *schemas.Sampling) ([]byte, error) {
 	if s.N != nil && *s.N > 1 {
 		return nil, wire.Unsupported("sampling.n", "is above 1: this provider gives one answer")
 	}
-	b = wire.AppendFloatField(b, "temperature", s.Temperature)
-	b = wire.AppendFloatField(b, "top_p", s.TopP)
-	b = wire.AppendIntField(b, "top_k", s.TopK)
+	b = jsontext.AppendFloatField(b, "temperature", s.Temperature)
+	b = jsontext.AppendFloatField(b, "top_p", s.TopP)
+	b = jsontext.AppendIntField(b, "top_k", s.TopK)
 	if len(s.Stop) > 0 {
-		b = wire.AppendStrings(wire.AppendField(b, "stop_sequences"), s.Stop)
+		b = jsontext.AppendStrings(jsontext.AppendField(b, "stop_sequences"), s.Stop)
 	}
 	return b, nil
 }
@@ -49,27 +50,27 @@ func endUser(b []byte, id string) []byte {
 	if id == "" {
 		return b
 	}
-	b = append(wire.AppendField(b, "metadata"), `{"user_id":`...)
-	return append(wire.AppendString(b, id), '}')
+	b = append(jsontext.AppendField(b, "metadata"), `{"user_id":`...)
+	return append(jsontext.AppendString(b, id), '}')
 }
 
 // serviceTier appends a tier, also by the names that other vendors have for it.
 func serviceTier(b []byte, tier string) []byte {
 	switch tier {
 	case "fast":
-		return wire.AppendStringField(b, "speed", tier)
+		return jsontext.AppendStringField(b, "speed", tier)
 	case "priority":
 		tier = "auto" // uses committed capacity, where there is any
 	case "default", "standard":
 		tier = "standard_only"
 	}
-	return wire.AppendStringField(b, "service_tier", tier)
+	return jsontext.AppendStringField(b, "service_tier", tier)
 }
 
 // appendLifetime appends how long a prompt is cached.
 func appendLifetime(b []byte, ttl string) []byte {
 	word, _ := lifetime(ttl)
-	b = wire.AppendString(append(b, `{"type":"ephemeral","ttl":`...), word)
+	b = jsontext.AppendString(append(b, `{"type":"ephemeral","ttl":`...), word)
 	return append(b, '}')
 }
 
@@ -91,20 +92,20 @@ func tools(b []byte, list []schemas.Tool) []byte {
 	if len(list) == 0 {
 		return b
 	}
-	b = append(wire.AppendField(b, "tools"), '[')
+	b = append(jsontext.AppendField(b, "tools"), '[')
 	for i := range list {
 		t := &list[i]
 		ext := t.Ext[vendor]
-		b = wire.AppendString(append(wire.AppendItem(b), `{"name":`...), t.Name)
+		b = jsontext.AppendString(append(jsontext.AppendItem(b), `{"name":`...), t.Name)
 		if len(ext) == 0 || !typed(ext) {
-			b = wire.AppendStringField(b, "description", t.Description)
+			b = jsontext.AppendStringField(b, "description", t.Description)
 			if len(t.Parameters) == 0 {
-				b = append(wire.AppendField(b, "input_schema"), `{"type":"object"}`...)
+				b = append(jsontext.AppendField(b, "input_schema"), `{"type":"object"}`...)
 			}
-			b = wire.AppendRawField(b, "input_schema", t.Parameters)
-			b = wire.AppendBoolField(b, "strict", t.Strict)
+			b = jsontext.AppendRawField(b, "input_schema", t.Parameters)
+			b = jsontext.AppendBoolField(b, "strict", t.Strict)
 		}
-		b = append(wire.AppendFields(b, ext), '}')
+		b = append(jsontext.AppendFields(b, ext), '}')
 	}
 	return append(b, ']')
 }
@@ -120,25 +121,25 @@ func choice(b []byte, c *schemas.ToolChoice) ([]byte, error) {
 	if c == nil || c.Mode == "" && !c.DisableParallel {
 		return b, nil
 	}
-	b = append(wire.AppendField(b, "tool_choice"), '{')
+	b = append(jsontext.AppendField(b, "tool_choice"), '{')
 	switch c.Mode {
 	case "", "auto":
-		b = wire.AppendStringField(b, "type", "auto")
+		b = jsontext.AppendStringField(b, "type", "auto")
 	case "required":
-		b = wire.AppendStringField(b, "type", "any")
+		b = jsontext.AppendStringField(b, "type", "any")
 	case "named":
 		if len(c.Names) != 1 {
 			return nil, wire.Unsupported("tool_choice.names", "is not one name: this provider takes one or none")
 		}
-		b = wire.AppendStringField(b, "type", "tool")
-		b = wire.AppendStringField(b, "name", c.Names[0])
+		b = jsontext.AppendStringField(b, "type", "tool")
+		b = jsontext.AppendStringField(b, "name", c.Names[0])
 	case "none":
-		return append(wire.AppendStringField(b, "type", "none"), '}'), nil
+		return append(jsontext.AppendStringField(b, "type", "none"), '}'), nil
 	default:
 		return nil, wire.Invalid("tool_choice.mode", "is not one of: auto, none, required, named")
 	}
 	if c.DisableParallel {
-		b = append(wire.AppendField(b, "disable_parallel_tool_use"), "true"...)
+		b = append(jsontext.AppendField(b, "disable_parallel_tool_use"), "true"...)
 	}
 	return append(b, '}'), nil
 }
@@ -163,10 +164,10 @@ func outputConfig(b []byte, req *schemas.Request) []byte {
 	if word == "" && !schema {
 		return b
 	}
-	b = append(wire.AppendField(b, "output_config"), '{')
-	b = wire.AppendStringField(b, "effort", word)
+	b = append(jsontext.AppendField(b, "output_config"), '{')
+	b = jsontext.AppendStringField(b, "effort", word)
 	if schema {
-		b = append(wire.AppendField(b, "format"), `{"type":"json_schema","schema":`...)
+		b = append(jsontext.AppendField(b, "format"), `{"type":"json_schema","schema":`...)
 		b = append(append(b, req.Output.Schema...), '}')
 	}
 	return append(b, '}')
@@ -181,12 +182,12 @@ func thinking(b []byte, t *schemas.ThinkingSpec) []byte {
 	case t == nil:
 		return b
 	case t.Effort == "none" || t.Enabled != nil && !*t.Enabled:
-		return append(wire.AppendField(b, "thinking"), `{"type":"disabled"}`...)
+		return append(jsontext.AppendField(b, "thinking"), `{"type":"disabled"}`...)
 	case budgeted(t):
-		b = append(wire.AppendField(b, "thinking"), `{"type":"enabled"`...)
-		return append(wire.AppendIntField(b, "budget_tokens", t.BudgetTokens), '}')
+		b = append(jsontext.AppendField(b, "thinking"), `{"type":"enabled"`...)
+		return append(jsontext.AppendIntField(b, "budget_tokens", t.BudgetTokens), '}')
 	case t.Enabled != nil:
-		return append(wire.AppendField(b, "thinking"), `{"type":"adaptive"}`...)
+		return append(jsontext.AppendField(b, "thinking"), `{"type":"adaptive"}`...)
 	}
 	return b
 }

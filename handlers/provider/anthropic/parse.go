@@ -3,7 +3,7 @@ package anthropic
 import (
 	"encoding/json"
 
-	"github.com/sira-ai/sira/handlers/provider/wire"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // answer is a whole answer, or the empty one that a stream starts with.
@@ -32,7 +32,7 @@ type block struct {
 }
 
 // parse reads a message.
-func (a *answer) parse(c *wire.Cursor) {
+func (a *answer) parse(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -67,7 +67,7 @@ func (a *answer) parse(c *wire.Cursor) {
 }
 
 // take reads the value if its name is one of a stop's, and reports that.
-func (s *stop) take(c *wire.Cursor) bool {
+func (s *stop) take(c *jsontext.Cursor) bool {
 	switch string(c.Name()) {
 	case "stop_reason":
 		s.reason = c.Text()
@@ -75,7 +75,7 @@ func (s *stop) take(c *wire.Cursor) bool {
 		s.sequence = c.Text()
 	case "stop_details":
 		s.details = c.Raw()
-		inner := wire.NewCursor(s.details)
+		inner := jsontext.NewCursor(s.details)
 		if len(s.details) > 0 && inner.Object() {
 			for inner.Key() {
 				if string(inner.Name()) == "category" {
@@ -101,7 +101,7 @@ func given(raw []byte) []byte {
 
 func parseBlock(raw []byte) block {
 	b := block{raw: raw}
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	if !c.Object() {
 		return b
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // event is one event of a stream; kind says which of the other fields count. Its
@@ -32,7 +33,7 @@ type delta struct {
 
 // parse reads an event.
 func (e *event) parse(data []byte) error {
-	c := wire.NewCursor(data)
+	c := jsontext.NewCursor(data)
 	if c.Object() {
 		for c.Key() {
 			switch string(c.Name()) {
@@ -65,7 +66,7 @@ func letters(raw []byte) []byte { return bytes.Trim(raw, `"`) }
 
 func (d *delta) parse(raw []byte) {
 	d.raw = raw
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	if len(raw) == 0 || !c.Object() {
 		return
 	}
@@ -164,7 +165,7 @@ func (r *reader) fragment(data []byte) bool {
 	if bytes.Count(rest[len(said):], []byte{'}'}) != 2 {
 		return false
 	}
-	c := wire.NewCursor(said)
+	c := jsontext.NewCursor(said)
 	if c.Kind() != '"' {
 		return false
 	}

@@ -5,8 +5,8 @@ import (
 
 	"github.com/shopspring/decimal"
 
-	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // counts are numbers of tokens as the vendor says them.
@@ -29,7 +29,7 @@ func (n *counts) add(m counts) {
 }
 
 // take reads the value if its name is one of the counts', and reports that.
-func (n *counts) take(c *wire.Cursor) bool {
+func (n *counts) take(c *jsontext.Cursor) bool {
 	switch string(c.Name()) {
 	case "input_tokens":
 		count(c, &n.input)
@@ -58,7 +58,7 @@ type usage struct {
 
 // take reads a usage object over what was said before.
 func (u *usage) take(raw json.RawMessage) {
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	if !c.Object() {
 		return
 	}
@@ -83,7 +83,7 @@ func (u *usage) take(raw json.RawMessage) {
 	}
 }
 
-func (u *usage) tools(c *wire.Cursor) {
+func (u *usage) tools(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -102,7 +102,7 @@ func (u *usage) tools(c *wire.Cursor) {
 // steps reads what each step of an answer used. The totals have the steps of the
 // model itself, but neither what it took to shorten the conversation nor what
 // another model was asked for (betamessage.go of the SDK, BetaUsage).
-func (u *usage) steps(c *wire.Cursor) {
+func (u *usage) steps(c *jsontext.Cursor) {
 	if !c.Array() {
 		return
 	}
@@ -164,14 +164,14 @@ func (u *usage) schema(raw json.RawMessage) schemas.Usage {
 }
 
 // word reads a text; null leaves to as it was.
-func word(c *wire.Cursor, to *string) {
+func word(c *jsontext.Cursor, to *string) {
 	if s := c.Text(); s != "" {
 		*to = s
 	}
 }
 
 // count reads a number of tokens; null leaves to as it was.
-func count(c *wire.Cursor, to *int64) {
+func count(c *jsontext.Cursor, to *int64) {
 	if c.Kind() == 'n' {
 		c.Skip()
 		return
@@ -179,7 +179,7 @@ func count(c *wire.Cursor, to *int64) {
 	*to = c.Count()
 }
 
-func nested(c *wire.Cursor, name string, to *int64) {
+func nested(c *jsontext.Cursor, name string, to *int64) {
 	if !c.Object() {
 		return
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/pipeline/catalog"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // kind is this provider's name in the configuration and the key of its own
@@ -189,8 +190,8 @@ func complete(res *schemas.Response, h http.Header) {
 	if h.Get("X-Ms-Is-Spilled-Over") != "true" {
 		return
 	}
-	b := wire.AppendStringField([]byte{'{'}, "deployment", h.Get("X-Ms-Deployment-Name"))
-	b = wire.AppendStringField(b, "spillover_from", h.Get("X-Ms-Spillover-From-Deployment"))
+	b := jsontext.AppendStringField([]byte{'{'}, "deployment", h.Get("X-Ms-Deployment-Name"))
+	b = jsontext.AppendStringField(b, "spillover_from", h.Get("X-Ms-Spillover-From-Deployment"))
 	if res.Ext == nil {
 		res.Ext = make(map[string]json.RawMessage, 1)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/pipeline/catalog"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // Entra is an application that Entra ID gives tokens to, by OAuth's client
@@ -147,8 +148,8 @@ func (a *application) fetch(ctx context.Context) (string, time.Duration, error) 
 		return "", 0, &refusedError{status: res.StatusCode}
 	}
 	var t struct {
-		Token   string     `json:"access_token"`
-		Seconds wire.Count `json:"expires_in"`
+		Token   string         `json:"access_token"`
+		Seconds jsontext.Count `json:"expires_in"`
 	}
 	if err := json.Unmarshal(body, &t); err != nil || t.Token == "" {
 		return "", 0, errors.New("reading a token: the answer has none")

@@ -8,6 +8,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // chat returns the JSON of a chat request, version 2. It is written by hand: each
@@ -19,8 +20,8 @@ func (a *adapter) chat(call provider.Call) ([]byte, error) {
 	}
 	b := make([]byte, 0, sizeOf(req))
 	b = append(b, '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = append(wire.AppendField(b, "messages"), '[')
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = append(jsontext.AppendField(b, "messages"), '[')
 	var err error
 	for i := range req.Messages {
 		if b, err = message(b, &req.Messages[i], i); err != nil {
@@ -35,8 +36,8 @@ func (a *adapter) chat(call provider.Call) ([]byte, error) {
 	b = output(b, req.Output)
 	b = sampling(b, req)
 	b = thinking(b, req.Thinking)
-	b = wire.AppendStringField(b, "safety_mode", a.config.SafetyMode)
-	b = wire.AppendBoolField(b, "stream", &req.Stream)
+	b = jsontext.AppendStringField(b, "safety_mode", a.config.SafetyMode)
+	b = jsontext.AppendBoolField(b, "stream", &req.Stream)
 	return extended(append(b, '}'), req, "model", "messages", "stream")
 }
 
@@ -137,9 +138,9 @@ func message(b []byte, m *schemas.Message, i int) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		b = append(wire.AppendItem(b), `{"role":"tool","tool_call_id":`...)
-		b = wire.AppendString(b, r.CallID)
-		b = wire.AppendString(wire.AppendField(b, "content"), text)
+		b = append(jsontext.AppendItem(b), `{"role":"tool","tool_call_id":`...)
+		b = jsontext.AppendString(b, r.CallID)
+		b = jsontext.AppendString(jsontext.AppendField(b, "content"), text)
 		b = append(b, '}')
 	}
 	switch {
@@ -152,14 +153,14 @@ func message(b []byte, m *schemas.Message, i int) ([]byte, error) {
 	if role == schemas.RoleDeveloper {
 		role = schemas.RoleSystem
 	}
-	b = append(wire.AppendItem(b), '{')
-	b = wire.AppendString(wire.AppendField(b, "role"), string(role))
+	b = append(jsontext.AppendItem(b), '{')
+	b = jsontext.AppendString(jsontext.AppendField(b, "role"), string(role))
 	if role == schemas.RoleAssistant { // whose Ext is what we kept of an answer
 		b, err := said(b, m, i)
 		return append(b, '}'), err
 	}
 	b, err := content(b, m, i)
-	return append(wire.AppendFields(b, m.Ext[vendor]), '}'), err
+	return append(jsontext.AppendFields(b, m.Ext[vendor]), '}'), err
 }
 
 func resultText(r *schemas.ToolResult, i, j int) (string, error) {
@@ -174,9 +175,9 @@ func resultText(r *schemas.ToolResult, i, j int) (string, error) {
 // content appends what a user or the system says: a string where one text is
 // all, else a list.
 func content(b []byte, m *schemas.Message, i int) ([]byte, error) {
-	b = wire.AppendField(b, "content")
+	b = jsontext.AppendField(b, "content")
 	if len(m.Parts) == 0 || len(m.Parts) == 1 && m.Parts[0].Kind == schemas.PartText {
-		return wire.AppendString(b, m.Text()), nil
+		return jsontext.AppendString(b, m.Text()), nil
 	}
 	b = append(b, '[')
 	for j := range m.Parts {
@@ -186,10 +187,10 @@ func content(b []byte, m *schemas.Message, i int) ([]byte, error) {
 		case schemas.PartToolResult: // already a message of its own
 			continue
 		case schemas.PartText:
-			b = append(wire.AppendItem(b), `{"type":"text","text":`...)
-			b = append(wire.AppendString(b, p.Text), '}')
+			b = append(jsontext.AppendItem(b), `{"type":"text","text":`...)
+			b = append(jsontext.AppendString(b, p.Text), '}')
 		case schemas.PartImage:
-			b, why = image(wire.AppendItem(b), p.Media)
+			b, why = image(jsontext.AppendItem(b), p.Media)
 		default:
 			why = "is of a kind that this provider does not take from a " + string(m.Role) + ": it takes text and images"
 		}
@@ -207,13 +208,13 @@ func image(b []byte, m *schemas.Media) ([]byte, string) {
 	case len(m.Data) > 0 && m.MIME == "":
 		return b, "has data without a mime type"
 	case len(m.Data) > 0:
-		b = wire.AppendBase64(b, "data:"+plain(m.MIME)+";base64,", m.Data)
+		b = jsontext.AppendBase64(b, "data:"+plain(m.MIME)+";base64,", m.Data)
 	case m.URL != "":
-		b = wire.AppendString(b, m.URL)
+		b = jsontext.AppendString(b, m.URL)
 	default:
 		return b, "is an image by reference: give its data or URL"
 	}
-	b = wire.AppendStringField(b, "detail", m.Detail)
+	b = jsontext.AppendStringField(b, "detail", m.Detail)
 	return append(b, "}}"...), ""
 }
 
@@ -239,16 +240,16 @@ func said(b []byte, m *schemas.Message, i int) ([]byte, error) {
 	for j := range m.Parts {
 		switch p := &m.Parts[j]; p.Kind {
 		case schemas.PartText, schemas.PartRefusal:
-			list = append(wire.AppendItem(list), `{"type":"text","text":`...)
-			list = append(wire.AppendString(list, p.Text), '}')
+			list = append(jsontext.AppendItem(list), `{"type":"text","text":`...)
+			list = append(jsontext.AppendString(list, p.Text), '}')
 		case schemas.PartReasoning:
 			switch {
 			case !ours(p.Reasoning) || p.Reasoning.Text == "":
 			case p.Reasoning.ID == planID:
 				plan.WriteString(p.Reasoning.Text)
 			default:
-				list = append(wire.AppendItem(list), `{"type":"thinking","thinking":`...)
-				list = append(wire.AppendString(list, p.Reasoning.Text), '}')
+				list = append(jsontext.AppendItem(list), `{"type":"thinking","thinking":`...)
+				list = append(jsontext.AppendString(list, p.Reasoning.Text), '}')
 			}
 		case schemas.PartToolCall:
 			calls++
@@ -257,14 +258,14 @@ func said(b []byte, m *schemas.Message, i int) ([]byte, error) {
 			return nil, wire.Unsupported(field(i, j), "is of a kind that this provider does not take from an assistant")
 		}
 	}
-	b = wire.AppendStringField(b, "tool_plan", plan.String())
+	b = jsontext.AppendStringField(b, "tool_plan", plan.String())
 	switch {
 	case len(list) > 1 && justText(m):
-		b = wire.AppendString(wire.AppendField(b, "content"), m.Text())
+		b = jsontext.AppendString(jsontext.AppendField(b, "content"), m.Text())
 	case len(list) > 1:
-		b = append(append(wire.AppendField(b, "content"), list...), ']')
+		b = append(append(jsontext.AppendField(b, "content"), list...), ']')
 	case calls == 0:
-		b = append(wire.AppendField(b, "content"), `""`...)
+		b = append(jsontext.AppendField(b, "content"), `""`...)
 	}
 	if calls == 0 {
 		return b, nil
@@ -274,17 +275,17 @@ func said(b []byte, m *schemas.Message, i int) ([]byte, error) {
 
 // called appends the tool calls of m.
 func called(b []byte, m *schemas.Message) []byte {
-	b = append(wire.AppendField(b, "tool_calls"), '[')
+	b = append(jsontext.AppendField(b, "tool_calls"), '[')
 	for j := range m.Parts {
 		c := m.Parts[j].ToolCall
 		if m.Parts[j].Kind != schemas.PartToolCall || c == nil {
 			continue
 		}
-		b = append(wire.AppendItem(b), `{"type":"function","id":`...)
-		b = wire.AppendString(b, c.ID)
-		b = append(wire.AppendField(b, "function"), `{"name":`...)
-		b = wire.AppendString(b, c.Name)
-		b = wire.AppendString(wire.AppendField(b, "arguments"), c.Arguments)
+		b = append(jsontext.AppendItem(b), `{"type":"function","id":`...)
+		b = jsontext.AppendString(b, c.ID)
+		b = append(jsontext.AppendField(b, "function"), `{"name":`...)
+		b = jsontext.AppendString(b, c.Name)
+		b = jsontext.AppendString(jsontext.AppendField(b, "arguments"), c.Arguments)
 		b = append(b, "}}"...)
 	}
 	return append(b, ']')

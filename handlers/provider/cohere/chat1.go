@@ -9,6 +9,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // chat1 returns the JSON of a chat request, version 1: the last message stands
@@ -25,35 +26,35 @@ func (a *adapter) chat1(call provider.Call) ([]byte, error) {
 	}
 	last := &turns[len(turns)-1]
 	b := append(make([]byte, 0, sizeOf(req)), '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = wire.AppendString(wire.AppendField(b, "message"), last.text)
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = jsontext.AppendString(jsontext.AppendField(b, "message"), last.text)
 	if len(turns) > 1 {
-		b = append(wire.AppendField(b, "chat_history"), '[')
+		b = append(jsontext.AppendField(b, "chat_history"), '[')
 		for i := range turns[:len(turns)-1] {
-			b = turns[i].append(wire.AppendItem(b))
+			b = turns[i].append(jsontext.AppendItem(b))
 		}
 		b = append(b, ']')
 	}
-	b = wire.AppendRawField(b, "tool_results", last.results)
+	b = jsontext.AppendRawField(b, "tool_results", last.results)
 	if b, err = tools1(b, req); err != nil {
 		return nil, err
 	}
 	if len(req.Documents) > 0 {
-		b = append(wire.AppendField(b, "documents"), '[')
+		b = append(jsontext.AppendField(b, "documents"), '[')
 		for i := range req.Documents {
-			b = append(wire.AppendItem(b), '{')
-			b = wire.AppendStringField(b, "id", req.Documents[i].ID)
+			b = append(jsontext.AppendItem(b), '{')
+			b = jsontext.AppendStringField(b, "id", req.Documents[i].ID)
 			b = append(documentFields(b, &req.Documents[i]), '}')
 		}
 		b = append(b, ']')
 	}
 	if o := req.Output; o != nil && (o.Format == "json" || o.Format == "json_schema") {
-		b = append(wire.AppendField(b, "response_format"), `{"type":"json_object"`...)
-		b = append(wire.AppendRawField(b, "schema", o.Schema), '}')
+		b = append(jsontext.AppendField(b, "response_format"), `{"type":"json_object"`...)
+		b = append(jsontext.AppendRawField(b, "schema", o.Schema), '}')
 	}
 	b = sampling(b, withoutLogProbs(req))
-	b = wire.AppendStringField(b, "safety_mode", a.config.SafetyMode)
-	b = wire.AppendBoolField(b, "stream", &req.Stream)
+	b = jsontext.AppendStringField(b, "safety_mode", a.config.SafetyMode)
+	b = jsontext.AppendBoolField(b, "stream", &req.Stream)
 	return extended(append(b, '}'), req, "model", "message", "chat_history", "stream")
 }
 
@@ -76,10 +77,10 @@ type turn struct {
 
 func (t *turn) append(b []byte) []byte {
 	b = append(b, '{')
-	b = wire.AppendStringField(b, "role", t.role)
-	b = wire.AppendString(wire.AppendField(b, "message"), t.text)
-	b = wire.AppendRawField(b, "tool_calls", t.calls)
-	b = wire.AppendRawField(b, "tool_results", t.results)
+	b = jsontext.AppendStringField(b, "role", t.role)
+	b = jsontext.AppendString(jsontext.AppendField(b, "message"), t.text)
+	b = jsontext.AppendRawField(b, "tool_calls", t.calls)
+	b = jsontext.AppendRawField(b, "tool_results", t.results)
 	return append(b, '}')
 }
 
@@ -127,8 +128,8 @@ func (t *turn) part(p *schemas.Part, made map[string][]byte, i, j int) error {
 		if !json.Valid(arguments) {
 			arguments = []byte("{}")
 		}
-		c := append([]byte(`{"name":`), wire.AppendString(nil, p.ToolCall.Name)...)
-		c = append(wire.AppendRawField(c, "parameters", arguments), '}')
+		c := append([]byte(`{"name":`), jsontext.AppendString(nil, p.ToolCall.Name)...)
+		c = append(jsontext.AppendRawField(c, "parameters", arguments), '}')
 		made[p.ToolCall.ID] = c
 		t.calls = append(listed(t.calls), c...)
 		return nil
@@ -154,7 +155,7 @@ func outputOf(text string) []byte {
 	if raw := []byte(text); len(raw) > 0 && raw[0] == '{' && json.Valid(raw) {
 		return raw
 	}
-	return append(wire.AppendString([]byte(`{"output":`), text), '}')
+	return append(jsontext.AppendString([]byte(`{"output":`), text), '}')
 }
 
 func listed(b []byte) []byte {
@@ -178,11 +179,11 @@ func tools1(b []byte, req *schemas.Request) ([]byte, error) {
 	if err != nil || len(list) == 0 || req.ToolChoice != nil && req.ToolChoice.Mode == "none" {
 		return b, err
 	}
-	b = append(wire.AppendField(b, "tools"), '[')
+	b = append(jsontext.AppendField(b, "tools"), '[')
 	for i := range list {
-		b = append(wire.AppendItem(b), '{')
-		b = wire.AppendString(wire.AppendField(b, "name"), list[i].Name)
-		b = wire.AppendString(wire.AppendField(b, "description"), list[i].Description)
+		b = append(jsontext.AppendItem(b), '{')
+		b = jsontext.AppendString(jsontext.AppendField(b, "name"), list[i].Name)
+		b = jsontext.AppendString(jsontext.AppendField(b, "description"), list[i].Description)
 		if len(list[i].Parameters) > 0 {
 			if b, err = definitions(b, &list[i]); err != nil {
 				return nil, wire.Invalid(fmt.Sprintf("tools[%d].parameters", i), "is no JSON schema of an object")
@@ -224,7 +225,7 @@ func definitions(b []byte, t *schemas.Tool) ([]byte, error) {
 		all[name] = d
 	}
 	raw, err := json.Marshal(all)
-	return wire.AppendRawField(b, "parameter_definitions", raw), err
+	return jsontext.AppendRawField(b, "parameter_definitions", raw), err
 }
 
 // generate returns the JSON of a completion, which only version 1 has.
@@ -240,15 +241,15 @@ func generate(call provider.Call) ([]byte, error) {
 		prompt.WriteString(req.Messages[i].Text())
 	}
 	b := append(make([]byte, 0, sizeOf(req)), '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = wire.AppendString(wire.AppendField(b, "prompt"), prompt.String())
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = jsontext.AppendString(jsontext.AppendField(b, "prompt"), prompt.String())
 	if s := req.Sampling; s != nil {
-		b = wire.AppendIntField(b, "num_generations", s.N)
+		b = jsontext.AppendIntField(b, "num_generations", s.N)
 		if s.LogProbs != nil {
-			b = wire.AppendStringField(b, "return_likelihoods", "GENERATION")
+			b = jsontext.AppendStringField(b, "return_likelihoods", "GENERATION")
 		}
 	}
 	b = sampling(b, withoutLogProbs(req))
-	b = wire.AppendBoolField(b, "stream", &req.Stream)
+	b = jsontext.AppendBoolField(b, "stream", &req.Stream)
 	return extended(append(b, '}'), req, "model", "prompt", "stream")
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // reply is an answer or an event of version 1: of chat, or of generate, which
@@ -43,7 +44,7 @@ func keeps(name string) bool {
 }
 
 func (o *reply) parse(body []byte) error {
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	if c.Object() {
 		for c.Key() {
 			o.field(&c, string(c.Name()))
@@ -52,7 +53,7 @@ func (o *reply) parse(body []byte) error {
 	return c.End()
 }
 
-func (o *reply) field(c *wire.Cursor, name string) {
+func (o *reply) field(c *jsontext.Cursor, name string) {
 	switch name {
 	case "event_type":
 		o.typ = c.Text()
@@ -73,9 +74,9 @@ func (o *reply) field(c *wire.Cursor, name string) {
 	case "token_count":
 		o.tokens.parse(c)
 	case "citations":
-		each(c, func(c *wire.Cursor) { o.citations = append(o.citations, c.Raw()) })
+		each(c, func(c *jsontext.Cursor) { o.citations = append(o.citations, c.Raw()) })
 	case "tool_calls":
-		each(c, func(c *wire.Cursor) {
+		each(c, func(c *jsontext.Cursor) {
 			var t toolCall
 			t.function(c)
 			o.calls = append(o.calls, t)
@@ -98,7 +99,7 @@ func (o *reply) field(c *wire.Cursor, name string) {
 	}
 }
 
-func (o *reply) generation(c *wire.Cursor) {
+func (o *reply) generation(c *jsontext.Cursor) {
 	g := generation{index: -1}
 	if c.Object() {
 		for c.Key() {
@@ -122,7 +123,7 @@ func (o *reply) generation(c *wire.Cursor) {
 	o.several = append(o.several, g)
 }
 
-func (t *tokenCount) parse(c *wire.Cursor) {
+func (t *tokenCount) parse(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -311,7 +312,7 @@ func (r *reader) use1(o *reply) {
 			InputTokens: o.tokens.prompt, OutputTokens: o.tokens.response, Source: schemas.UsageReported, Raw: u.Raw,
 		})
 	}
-	c := wire.NewCursor(o.meta)
+	c := jsontext.NewCursor(o.meta)
 	if !c.Object() {
 		return
 	}
@@ -320,6 +321,6 @@ func (r *reader) use1(o *reply) {
 			c.Skip()
 			continue
 		}
-		each(&c, func(c *wire.Cursor) { r.warnings = append(r.warnings, c.Text()) })
+		each(&c, func(c *jsontext.Cursor) { r.warnings = append(r.warnings, c.Text()) })
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // maxInputs is how many inputs the API takes at once.
@@ -43,7 +44,7 @@ func embed(call provider.Call, old bool) ([]byte, error) {
 		return nil, wire.Unsupported("embed.encoding", "is not float, int8, uint8, binary or ubinary")
 	}
 	b := append(make([]byte, 0, 256), '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
 	b, pictures, err := inputs(b, spec.Inputs, old)
 	if err != nil {
 		return nil, err
@@ -51,17 +52,17 @@ func embed(call provider.Call, old bool) ([]byte, error) {
 	if pictures {
 		task = "image"
 	}
-	b = wire.AppendString(wire.AppendField(b, "input_type"), task)
-	b = wire.AppendStrings(wire.AppendField(b, "embedding_types"), []string{encoding})
-	b = wire.AppendIntField(b, "output_dimension", spec.Dimensions)
+	b = jsontext.AppendString(jsontext.AppendField(b, "input_type"), task)
+	b = jsontext.AppendStrings(jsontext.AppendField(b, "embedding_types"), []string{encoding})
+	b = jsontext.AppendIntField(b, "output_dimension", spec.Dimensions)
 	switch spec.Truncate {
 	case "":
 	case "none":
-		b = wire.AppendStringField(b, "truncate", "NONE")
+		b = jsontext.AppendStringField(b, "truncate", "NONE")
 	case "start":
-		b = wire.AppendStringField(b, "truncate", "START")
+		b = jsontext.AppendStringField(b, "truncate", "START")
 	case "end":
-		b = wire.AppendStringField(b, "truncate", "END")
+		b = jsontext.AppendStringField(b, "truncate", "END")
 	default:
 		return nil, wire.Invalid("embed.truncate", "is not none, start or end")
 	}
@@ -86,24 +87,24 @@ func inputs(b []byte, parts []schemas.Part, old bool) ([]byte, bool, error) {
 	}
 	switch {
 	case texts == len(parts):
-		b = append(wire.AppendField(b, "texts"), '[')
+		b = append(jsontext.AppendField(b, "texts"), '[')
 		for i := range parts {
-			b = wire.AppendString(wire.AppendItem(b), parts[i].Text)
+			b = jsontext.AppendString(jsontext.AppendItem(b), parts[i].Text)
 		}
 	case texts == 0:
-		b = append(wire.AppendField(b, "images"), '[')
+		b = append(jsontext.AppendField(b, "images"), '[')
 		for i := range parts {
 			m := parts[i].Media
-			b = wire.AppendBase64(wire.AppendItem(b), "data:"+plain(m.MIME)+";base64,", m.Data)
+			b = jsontext.AppendBase64(jsontext.AppendItem(b), "data:"+plain(m.MIME)+";base64,", m.Data)
 		}
 	case old:
 		return nil, false, wire.Unsupported("embed.inputs", "has texts and pictures, which version 1 of the API does not take together")
 	default:
-		b = append(wire.AppendField(b, "inputs"), '[')
+		b = append(jsontext.AppendField(b, "inputs"), '[')
 		for i := range parts {
-			b = append(wire.AppendItem(b), `{"content":[`...)
+			b = append(jsontext.AppendItem(b), `{"content":[`...)
 			if parts[i].Kind == schemas.PartText {
-				b = wire.AppendString(append(b, `{"type":"text","text":`...), parts[i].Text)
+				b = jsontext.AppendString(append(b, `{"type":"text","text":`...), parts[i].Text)
 				b = append(b, '}')
 			} else {
 				b, _ = image(b, parts[i].Media) // it has data and a type
@@ -116,7 +117,7 @@ func inputs(b []byte, parts []schemas.Part, old bool) ([]byte, bool, error) {
 
 // vectors reads embeddings: by type in an object, or as the plain list of version
 // 1.
-func vectors(c *wire.Cursor) []schemas.Embedding {
+func vectors(c *jsontext.Cursor) []schemas.Embedding {
 	if c.Kind() == '[' {
 		return typed(c, nil, "float")
 	}
@@ -131,7 +132,7 @@ func vectors(c *wire.Cursor) []schemas.Embedding {
 
 // typed appends the vectors of one type. Those of types that we don't know are
 // left out.
-func typed(c *wire.Cursor, all []schemas.Embedding, typ string) []schemas.Embedding {
+func typed(c *jsontext.Cursor, all []schemas.Embedding, typ string) []schemas.Embedding {
 	if !c.Array() {
 		return all
 	}
@@ -153,7 +154,7 @@ func typed(c *wire.Cursor, all []schemas.Embedding, typ string) []schemas.Embedd
 	return all
 }
 
-func floats(c *wire.Cursor) []float32 {
+func floats(c *jsontext.Cursor) []float32 {
 	if !c.Array() {
 		return nil
 	}
@@ -166,7 +167,7 @@ func floats(c *wire.Cursor) []float32 {
 }
 
 // packed reads numbers of one byte each, with a sign or without.
-func packed(c *wire.Cursor) []byte {
+func packed(c *jsontext.Cursor) []byte {
 	if !c.Array() {
 		return nil
 	}
@@ -194,20 +195,20 @@ func unpacked(s string) []float32 {
 func rerank(call provider.Call, old bool) ([]byte, error) {
 	spec := call.Request.Rerank
 	b := append(make([]byte, 0, 512), '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = wire.AppendString(wire.AppendField(b, "query"), spec.Query)
-	b = append(wire.AppendField(b, "documents"), '[')
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = jsontext.AppendString(jsontext.AppendField(b, "query"), spec.Query)
+	b = append(jsontext.AppendField(b, "documents"), '[')
 	for i := range spec.Documents {
-		b = wire.AppendString(wire.AppendItem(b), written(&spec.Documents[i]))
+		b = jsontext.AppendString(jsontext.AppendItem(b), written(&spec.Documents[i]))
 	}
 	b = append(b, ']')
-	b = wire.AppendIntField(b, "top_n", spec.TopN)
+	b = jsontext.AppendIntField(b, "top_n", spec.TopN)
 	if old {
 		if spec.MaxTokens != nil {
 			return nil, wire.Unsupported("rerank.max_tokens_per_document", "is not known to version 1 of the API")
 		}
 	} else {
-		b = wire.AppendIntField(b, "max_tokens_per_doc", spec.MaxTokens)
+		b = jsontext.AppendIntField(b, "max_tokens_per_doc", spec.MaxTokens)
 	}
 	return extended(append(b, '}'), call.Request, "model", "query", "documents")
 }
@@ -233,9 +234,9 @@ func written(d *schemas.Document) string {
 }
 
 // ranks reads the results of a ranking of docs.
-func ranks(c *wire.Cursor, docs []schemas.Document, with bool) []schemas.Rank {
+func ranks(c *jsontext.Cursor, docs []schemas.Document, with bool) []schemas.Rank {
 	var all []schemas.Rank
-	each(c, func(c *wire.Cursor) {
+	each(c, func(c *jsontext.Cursor) {
 		r := schemas.Rank{Index: -1}
 		if c.Object() {
 			for c.Key() {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // tools appends the tools and how to choose among them. The API cannot name one:
@@ -18,30 +19,30 @@ func tools(b []byte, req *schemas.Request) ([]byte, error) {
 		return b, err
 	}
 	strict := false
-	b = append(wire.AppendField(b, "tools"), '[')
+	b = append(jsontext.AppendField(b, "tools"), '[')
 	for i := range list {
 		t := &list[i]
-		b = append(wire.AppendItem(b), `{"type":"function","function":{"name":`...)
-		b = wire.AppendString(b, t.Name)
-		b = wire.AppendStringField(b, "description", t.Description)
+		b = append(jsontext.AppendItem(b), `{"type":"function","function":{"name":`...)
+		b = jsontext.AppendString(b, t.Name)
+		b = jsontext.AppendStringField(b, "description", t.Description)
 		if len(t.Parameters) > 0 {
-			b = wire.AppendRawField(b, "parameters", t.Parameters)
+			b = jsontext.AppendRawField(b, "parameters", t.Parameters)
 		} else { // which the API insists on
-			b = append(wire.AppendField(b, "parameters"), `{"type":"object","properties":{}}`...)
+			b = append(jsontext.AppendField(b, "parameters"), `{"type":"object","properties":{}}`...)
 		}
-		b = append(wire.AppendFields(b, t.Ext[vendor]), "}}"...)
+		b = append(jsontext.AppendFields(b, t.Ext[vendor]), "}}"...)
 		strict = strict || t.Strict != nil && *t.Strict
 	}
 	b = append(b, ']')
 	if strict { // for all tools or none
-		b = wire.AppendBoolField(b, "strict_tools", &strict)
+		b = jsontext.AppendBoolField(b, "strict_tools", &strict)
 	}
 	if c := req.ToolChoice; c != nil {
 		switch c.Mode {
 		case "none":
-			b = wire.AppendStringField(b, "tool_choice", "NONE")
+			b = jsontext.AppendStringField(b, "tool_choice", "NONE")
 		case "required", "named":
-			b = wire.AppendStringField(b, "tool_choice", "REQUIRED")
+			b = jsontext.AppendStringField(b, "tool_choice", "REQUIRED")
 		}
 	}
 	return b, nil
@@ -70,11 +71,11 @@ func documents(b []byte, docs []schemas.Document) []byte {
 	if len(docs) == 0 {
 		return b
 	}
-	b = append(wire.AppendField(b, "documents"), '[')
+	b = append(jsontext.AppendField(b, "documents"), '[')
 	for i := range docs {
-		b = append(wire.AppendItem(b), '{')
-		b = wire.AppendStringField(b, "id", docs[i].ID)
-		b = append(wire.AppendField(b, "data"), '{')
+		b = append(jsontext.AppendItem(b), '{')
+		b = jsontext.AppendStringField(b, "id", docs[i].ID)
+		b = append(jsontext.AppendField(b, "data"), '{')
 		b = append(documentFields(b, &docs[i]), "}}"...)
 	}
 	return append(b, ']')
@@ -83,8 +84,8 @@ func documents(b []byte, docs []schemas.Document) []byte {
 // documentFields appends the fields of a document, in an order that is always
 // the same.
 func documentFields(b []byte, d *schemas.Document) []byte {
-	b = wire.AppendStringField(b, "title", d.Title)
-	b = wire.AppendStringField(b, "text", d.Text)
+	b = jsontext.AppendStringField(b, "title", d.Title)
+	b = jsontext.AppendStringField(b, "text", d.Text)
 	for _, k := range slices.Sorted(maps.Keys(d.Data)) {
 		if k == "text" && d.Text != "" || k == "title" && d.Title != "" {
 			continue
@@ -92,8 +93,8 @@ func documentFields(b []byte, d *schemas.Document) []byte {
 		if n := len(b); b[n-1] != '{' {
 			b = append(b, ',')
 		}
-		b = append(wire.AppendString(b, k), ':')
-		b = wire.AppendString(b, d.Data[k])
+		b = append(jsontext.AppendString(b, k), ':')
+		b = jsontext.AppendString(b, d.Data[k])
 	}
 	return b
 }
@@ -104,19 +105,19 @@ func output(b []byte, o *schemas.OutputSpec) []byte {
 	}
 	switch o.Format {
 	case "json":
-		b = append(wire.AppendField(b, "response_format"), `{"type":"json_object"}`...)
+		b = append(jsontext.AppendField(b, "response_format"), `{"type":"json_object"}`...)
 	case "json_schema":
-		b = append(wire.AppendField(b, "response_format"), `{"type":"json_object"`...)
-		b = append(wire.AppendRawField(b, "json_schema", o.Schema), '}')
+		b = append(jsontext.AppendField(b, "response_format"), `{"type":"json_object"`...)
+		b = append(jsontext.AppendRawField(b, "json_schema", o.Schema), '}')
 	}
 	return b
 }
 
 // sampling appends what both versions call by the same names.
 func sampling(b []byte, req *schemas.Request) []byte {
-	b = wire.AppendIntField(b, "max_tokens", req.MaxTokens)
+	b = jsontext.AppendIntField(b, "max_tokens", req.MaxTokens)
 	if n, ok := priority(req.ServiceTier); ok {
-		b = wire.AppendIntField(b, "priority", &n)
+		b = jsontext.AppendIntField(b, "priority", &n)
 	}
 	s := req.Sampling
 	if s == nil {
@@ -124,21 +125,21 @@ func sampling(b []byte, req *schemas.Request) []byte {
 	}
 	if heat := s.Temperature; heat != nil {
 		most := min(*heat, hottest)
-		b = wire.AppendFloatField(b, "temperature", &most)
+		b = jsontext.AppendFloatField(b, "temperature", &most)
 	}
 	if s.TopP != nil {
 		p := within(*s.TopP)
-		b = wire.AppendFloatField(b, "p", &p)
+		b = jsontext.AppendFloatField(b, "p", &p)
 	}
-	b = wire.AppendIntField(b, "k", s.TopK)
-	b = wire.AppendFloatField(b, "frequency_penalty", s.FrequencyPenalty)
-	b = wire.AppendFloatField(b, "presence_penalty", s.PresencePenalty)
-	b = wire.AppendIntField(b, "seed", s.Seed)
+	b = jsontext.AppendIntField(b, "k", s.TopK)
+	b = jsontext.AppendFloatField(b, "frequency_penalty", s.FrequencyPenalty)
+	b = jsontext.AppendFloatField(b, "presence_penalty", s.PresencePenalty)
+	b = jsontext.AppendIntField(b, "seed", s.Seed)
 	if len(s.Stop) > 0 {
-		b = wire.AppendStrings(wire.AppendField(b, "stop_sequences"), s.Stop)
+		b = jsontext.AppendStrings(jsontext.AppendField(b, "stop_sequences"), s.Stop)
 	}
 	if s.LogProbs != nil {
-		b = append(wire.AppendField(b, "logprobs"), "true"...)
+		b = append(jsontext.AppendField(b, "logprobs"), "true"...)
 	}
 	return b
 }
@@ -161,10 +162,10 @@ func thinking(b []byte, t *schemas.ThinkingSpec) []byte {
 		return b
 	}
 	if t.Effort == "none" || t.Enabled != nil && !*t.Enabled {
-		return append(wire.AppendField(b, "thinking"), `{"type":"disabled"}`...)
+		return append(jsontext.AppendField(b, "thinking"), `{"type":"disabled"}`...)
 	}
-	b = append(wire.AppendField(b, "thinking"), `{"type":"enabled"`...)
-	return append(wire.AppendIntField(b, "token_budget", t.BudgetTokens), '}')
+	b = append(jsontext.AppendField(b, "thinking"), `{"type":"enabled"`...)
+	return append(jsontext.AppendIntField(b, "token_budget", t.BudgetTokens), '}')
 }
 
 // unsaid lists what of req this API has no words for, and what was therefore not

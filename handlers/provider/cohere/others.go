@@ -10,6 +10,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // tokenize returns the JSON of a request that counts tokens. The count is of the
@@ -38,8 +39,8 @@ func tokenize(call provider.Call) ([]byte, error) {
 		}
 	}
 	b := append(make([]byte, 0, len(text)+64), '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = wire.AppendString(wire.AppendField(b, "text"), string(text))
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = jsontext.AppendString(jsontext.AppendField(b, "text"), string(text))
 	return append(b, '}'), nil
 }
 
@@ -60,7 +61,7 @@ func (a *adapter) transcribe(ctx context.Context, call provider.Call) (*http.Req
 	f.Field("model", call.Model)
 	f.Field("language", spec.Language)
 	if t := spec.Temperature; t != nil {
-		f.Field("temperature", string(wire.AppendFloatField(nil, "t", t)[len(`"t":`):]))
+		f.Field("temperature", string(jsontext.AppendFloatField(nil, "t", t)[len(`"t":`):]))
 	}
 	f.File("file", &spec.Audio, "audio.wav")
 	return f.Post(ctx, a.urls[pathTranscribe], maps.Clone(a.header)), nil
@@ -105,7 +106,7 @@ type resource struct {
 }
 
 func (r *resource) parse(body []byte) error {
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	if c.Object() {
 		for c.Key() {
 			switch name := string(c.Name()); name {
@@ -123,7 +124,7 @@ func (r *resource) parse(body []byte) error {
 	if err := c.End(); err != nil || r.seen || r.op != schemas.OpModels {
 		return err
 	}
-	alone := wire.NewCursor(body) // one model, asked for by name
+	alone := jsontext.NewCursor(body) // one model, asked for by name
 	if m := model(&alone); m.ID != "" {
 		r.seen, r.out.Models = true, []schemas.ModelInfo{m}
 	}
@@ -131,7 +132,7 @@ func (r *resource) parse(body []byte) error {
 }
 
 // field reads what the operation is about.
-func (r *resource) field(c *wire.Cursor, name string) {
+func (r *resource) field(c *jsontext.Cursor, name string) {
 	switch {
 	case r.op == schemas.OpEmbed && name == "embeddings":
 		r.out.Embeddings = vectors(c)
@@ -141,12 +142,12 @@ func (r *resource) field(c *wire.Cursor, name string) {
 		r.seen, r.out.Ranks = true, ranks(c, spec.Documents, spec.ReturnDocuments)
 	case r.op == schemas.OpCountTokens && name == "tokens":
 		r.seen = true
-		each(c, func(c *wire.Cursor) { c.Skip(); r.counted++ })
+		each(c, func(c *jsontext.Cursor) { c.Skip(); r.counted++ })
 	case r.op == schemas.OpTranscribe && name == "text":
 		r.seen, r.out.Transcript = true, &schemas.Transcript{Text: c.Text(), Language: r.call.Request.Transcribe.Language}
 	case r.op == schemas.OpModels && name == "models":
 		r.seen = true
-		each(c, func(c *wire.Cursor) { r.out.Models = append(r.out.Models, model(c)) })
+		each(c, func(c *jsontext.Cursor) { r.out.Models = append(r.out.Models, model(c)) })
 	default:
 		c.Skip()
 	}
@@ -176,7 +177,7 @@ func units(raw []byte, out *schemas.Response) schemas.Usage {
 	if !counted {
 		u = schemas.Usage{}
 	}
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	if !c.Object() {
 		return u
 	}
@@ -185,7 +186,7 @@ func units(raw []byte, out *schemas.Response) schemas.Usage {
 			c.Skip()
 			continue
 		}
-		each(&c, func(c *wire.Cursor) { out.Warnings = append(out.Warnings, c.Text()) })
+		each(&c, func(c *jsontext.Cursor) { out.Warnings = append(out.Warnings, c.Text()) })
 	}
 	return u
 }
@@ -196,7 +197,7 @@ var endpoints = map[string]schemas.Operation{
 	"transcriptions": schemas.OpTranscribe,
 }
 
-func model(c *wire.Cursor) schemas.ModelInfo {
+func model(c *jsontext.Cursor) schemas.ModelInfo {
 	var m schemas.ModelInfo
 	if !c.Object() {
 		return m
@@ -208,7 +209,7 @@ func model(c *wire.Cursor) schemas.ModelInfo {
 		case "context_length":
 			m.ContextTokens = c.Count()
 		case "endpoints":
-			each(c, func(c *wire.Cursor) {
+			each(c, func(c *jsontext.Cursor) {
 				if op := endpoints[c.Text()]; op != "" {
 					m.Operations = append(m.Operations, string(op))
 				}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // event is an event of a stream, or a whole answer, of chat version 2. A whole
@@ -21,7 +22,7 @@ type event struct {
 	likely  []byte // logprobs
 	fault   wire.ErrorBody
 	refused bool // it is an error with the status of a success
-	cursor  wire.Cursor
+	cursor  jsontext.Cursor
 }
 
 // utterance is what the model says, or the next piece of it.
@@ -43,12 +44,12 @@ type toolCall struct {
 // parse reads an event into e, whose slices it uses again.
 func (e *event) parse(body []byte) error {
 	m := utterance{blocks: e.said.blocks[:0], calls: e.said.calls[:0], citations: e.said.citations[:0]}
-	*e = event{said: m, cursor: wire.NewCursor(body)}
+	*e = event{said: m, cursor: jsontext.NewCursor(body)}
 	e.fields(&e.cursor)
 	return e.cursor.End()
 }
 
-func (e *event) fields(c *wire.Cursor) {
+func (e *event) fields(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -149,7 +150,7 @@ func given(raw []byte) bool {
 	return s != "" && s != "null" && s != `""` && s != "[]" && s != "{}"
 }
 
-func (m *utterance) parse(c *wire.Cursor) {
+func (m *utterance) parse(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -166,7 +167,7 @@ func (m *utterance) parse(c *wire.Cursor) {
 		case "tool_calls":
 			each(c, m.call)
 		case "citations":
-			each(c, func(c *wire.Cursor) { m.citations = append(m.citations, c.Raw()) })
+			each(c, func(c *jsontext.Cursor) { m.citations = append(m.citations, c.Raw()) })
 		default:
 			c.Skip()
 		}
@@ -174,7 +175,7 @@ func (m *utterance) parse(c *wire.Cursor) {
 }
 
 // each reads every value of a list, or the one that a stream has in its place.
-func each(c *wire.Cursor, read func(*wire.Cursor)) {
+func each(c *jsontext.Cursor, read func(*jsontext.Cursor)) {
 	switch c.Kind() {
 	case '[':
 		c.Array()
@@ -188,7 +189,7 @@ func each(c *wire.Cursor, read func(*wire.Cursor)) {
 	}
 }
 
-func (m *utterance) block(c *wire.Cursor) {
+func (m *utterance) block(c *jsontext.Cursor) {
 	var o block
 	if c.Object() {
 		for c.Key() {
@@ -205,7 +206,7 @@ func (m *utterance) block(c *wire.Cursor) {
 	m.blocks = append(m.blocks, o)
 }
 
-func (m *utterance) call(c *wire.Cursor) {
+func (m *utterance) call(c *jsontext.Cursor) {
 	var t toolCall
 	if c.Object() {
 		for c.Key() {
@@ -224,7 +225,7 @@ func (m *utterance) call(c *wire.Cursor) {
 
 // function reads name and arguments; version 1 calls them parameters and sends
 // an object.
-func (t *toolCall) function(c *wire.Cursor) {
+func (t *toolCall) function(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -244,7 +245,7 @@ func (t *toolCall) function(c *wire.Cursor) {
 // about; empty is its text.
 func citation(raw []byte) (cite schemas.Citation, about string) {
 	cite.Raw = bytes.Clone(raw)
-	c := wire.NewCursor(cite.Raw)
+	c := jsontext.NewCursor(cite.Raw)
 	if !c.Object() {
 		return cite, ""
 	}
@@ -259,9 +260,9 @@ func citation(raw []byte) (cite schemas.Citation, about string) {
 		case "type":
 			about = c.Text()
 		case "document_ids": // version 1
-			each(&c, func(c *wire.Cursor) { cite.Sources = append(cite.Sources, c.Text()) })
+			each(&c, func(c *jsontext.Cursor) { cite.Sources = append(cite.Sources, c.Text()) })
 		case "sources":
-			each(&c, func(c *wire.Cursor) { source(c, &cite) })
+			each(&c, func(c *jsontext.Cursor) { source(c, &cite) })
 		default:
 			c.Skip()
 		}
@@ -273,7 +274,7 @@ func citation(raw []byte) (cite schemas.Citation, about string) {
 }
 
 // source takes in where a citation comes from: a document or a tool's output.
-func source(c *wire.Cursor, cite *schemas.Citation) {
+func source(c *jsontext.Cursor, cite *schemas.Citation) {
 	if !c.Object() {
 		return
 	}

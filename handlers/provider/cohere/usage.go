@@ -6,8 +6,8 @@ import (
 
 	"github.com/shopspring/decimal"
 
-	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // usage reads what the vendor counts, in either version. It reports false where
@@ -19,7 +19,7 @@ import (
 func usage(raw []byte) (schemas.Usage, bool) {
 	var billed, tokens counts
 	u := schemas.Usage{Source: schemas.UsageReported, Raw: bytes.Clone(raw)}
-	c := wire.NewCursor(u.Raw)
+	c := jsontext.NewCursor(u.Raw)
 	if !c.Object() {
 		return u, false
 	}
@@ -53,7 +53,7 @@ type counts struct {
 	units                           map[string]decimal.Decimal
 }
 
-func (n *counts) parse(c *wire.Cursor) {
+func (n *counts) parse(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -84,14 +84,14 @@ func (n *counts) parse(c *wire.Cursor) {
 }
 
 // tally reads a count that can be added to another.
-func tally(c *wire.Cursor) int64 { return min(c.Count(), 1<<53) }
+func tally(c *jsontext.Cursor) int64 { return min(c.Count(), 1<<53) }
 
 // logProbs puts log probabilities into OpenAI's form. The API gives a text and
 // the numbers of its tokens: their sum is the text's.
 func logProbs(raw []byte) json.RawMessage {
 	b := []byte(`{"content":[`)
-	c := wire.NewCursor(raw)
-	each(&c, func(c *wire.Cursor) {
+	c := jsontext.NewCursor(raw)
+	each(&c, func(c *jsontext.Cursor) {
 		var text string
 		var sum float64
 		if !c.Object() {
@@ -102,16 +102,16 @@ func logProbs(raw []byte) json.RawMessage {
 			case "text", "token":
 				text = c.Text()
 			case "logprobs":
-				each(c, func(c *wire.Cursor) { sum += number(c.Raw()) })
+				each(c, func(c *jsontext.Cursor) { sum += number(c.Raw()) })
 			case "likelihood":
 				sum = number(c.Raw())
 			default:
 				c.Skip()
 			}
 		}
-		b = append(wire.AppendItem(b), '{')
-		b = wire.AppendString(wire.AppendField(b, "token"), text)
-		b = wire.AppendFloatField(b, "logprob", &sum)
+		b = append(jsontext.AppendItem(b), '{')
+		b = jsontext.AppendString(jsontext.AppendField(b, "token"), text)
+		b = jsontext.AppendFloatField(b, "logprob", &sum)
 		b = append(b, `,"top_logprobs":[]}`...)
 	})
 	if c.End() != nil || len(b) == len(`{"content":[`) {

@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"strings"
 
-	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 func (w *writer) call(c *schemas.ToolCall) string {
@@ -21,10 +21,10 @@ func (w *writer) call(c *schemas.ToolCall) string {
 	if args[0] != '{' || !json.Valid(args) {
 		return "has arguments that are not a JSON object"
 	}
-	w.b = append(wire.AppendField(w.b, "functionCall"), '{')
-	w.b = wire.AppendStringField(w.b, "id", theirs(c.ID))
-	w.b = wire.AppendString(wire.AppendField(w.b, "name"), c.Name)
-	w.b = append(wire.AppendRawField(w.b, "args", args), '}')
+	w.b = append(jsontext.AppendField(w.b, "functionCall"), '{')
+	w.b = jsontext.AppendStringField(w.b, "id", theirs(c.ID))
+	w.b = jsontext.AppendString(jsontext.AppendField(w.b, "name"), c.Name)
+	w.b = append(jsontext.AppendRawField(w.b, "args", args), '}')
 	return ""
 }
 
@@ -38,18 +38,18 @@ func (w *writer) result(r *schemas.ToolResult) string {
 	if name == "" {
 		return "answers a call that no message holds: set tool_result.name"
 	}
-	w.b = append(wire.AppendField(w.b, "functionResponse"), '{')
-	w.b = wire.AppendStringField(w.b, "id", theirs(r.CallID))
-	w.b = wire.AppendString(wire.AppendField(w.b, "name"), name)
+	w.b = append(jsontext.AppendField(w.b, "functionResponse"), '{')
+	w.b = jsontext.AppendStringField(w.b, "id", theirs(r.CallID))
+	w.b = jsontext.AppendString(jsontext.AppendField(w.b, "name"), name)
 	text := schemas.Message{Parts: r.Parts}.Text()
-	w.b = wire.AppendField(w.b, "response")
+	w.b = jsontext.AppendField(w.b, "response")
 	switch object := strings.TrimSpace(text); {
 	case r.IsError:
-		w.b = append(wire.AppendString(append(w.b, `{"error":`...), text), '}')
+		w.b = append(jsontext.AppendString(append(w.b, `{"error":`...), text), '}')
 	case strings.HasPrefix(object, "{") && json.Valid([]byte(object)):
 		w.b = append(w.b, object...)
 	default:
-		w.b = append(wire.AppendString(append(w.b, `{"output":`...), text), '}')
+		w.b = append(jsontext.AppendString(append(w.b, `{"output":`...), text), '}')
 	}
 	start := len(w.b)
 	for k := range r.Parts {
@@ -61,9 +61,9 @@ func (w *writer) result(r *schemas.ToolResult) string {
 			return "holds a part that is neither text nor media"
 		}
 		if len(w.b) == start {
-			w.b = append(wire.AppendField(w.b, "parts"), '[')
+			w.b = append(jsontext.AppendField(w.b, "parts"), '[')
 		}
-		w.b = append(wire.AppendItem(w.b), '{')
+		w.b = append(jsontext.AppendItem(w.b), '{')
 		if why := w.media(p.Media); why != "" {
 			return "holds a part that " + why
 		}

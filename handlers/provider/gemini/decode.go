@@ -6,6 +6,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // reader puts what the vendor says into an answer, in one piece or in many.
@@ -55,7 +56,7 @@ func (r *reader) take(data []byte) error {
 	}
 	r.settle()
 	r.plain, r.repeat.candidate, r.repeat.head = true, nil, r.repeat.head[:0]
-	c := wire.NewCursor(data)
+	c := jsontext.NewCursor(data)
 	var candidates []byte
 	began := r.id != "" || r.model != ""
 	failed := false
@@ -92,7 +93,7 @@ func (r *reader) take(data []byte) error {
 	}
 	r.answer.Begin(r.id, r.model)
 	if !began {
-		c := wire.NewCursor(candidates)
+		c := jsontext.NewCursor(candidates)
 		if len(candidates) > 0 {
 			r.list(&c)
 		}
@@ -107,7 +108,7 @@ func (r *reader) take(data []byte) error {
 }
 
 // once reads a text that is the same in every piece.
-func (r *reader) once(c *wire.Cursor, to *string) {
+func (r *reader) once(c *jsontext.Cursor, to *string) {
 	if *to == "" {
 		*to = c.Text()
 	} else {
@@ -122,7 +123,7 @@ func (r *reader) said(raw []byte) {
 	}
 }
 
-func (r *reader) list(c *wire.Cursor) {
+func (r *reader) list(c *jsontext.Cursor) {
 	if !c.Array() {
 		return
 	}
@@ -133,7 +134,7 @@ func (r *reader) list(c *wire.Cursor) {
 
 // candidate reads a candidate, which is the nth of its list unless it says
 // otherwise. The index comes behind the content.
-func (r *reader) candidate(c *wire.Cursor, n int) {
+func (r *reader) candidate(c *jsontext.Cursor, n int) {
 	if !c.Object() {
 		return
 	}
@@ -208,7 +209,7 @@ func (r *reader) at(index int) *candidate {
 }
 
 // content reads the parts of a candidate, whose index is not known yet.
-func (r *reader) content(c *wire.Cursor) {
+func (r *reader) content(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -302,7 +303,7 @@ func (cand *candidate) alone(kind schemas.PartKind) { cand.pieces++; cand.last =
 // own keeps a part of a kind that only this vendor has, whole.
 func (cand *candidate) own(p *part) {
 	b := append([]byte{'{'}, p.own...)
-	b = wire.AppendStringField(b, "thoughtSignature", p.signature)
+	b = jsontext.AppendStringField(b, "thoughtSignature", p.signature)
 	if p.thought {
 		b = append(b, `,"thought":true`...)
 	}

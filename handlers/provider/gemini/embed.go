@@ -11,6 +11,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // tasks are the vendor's words for what vectors are for.
@@ -65,10 +66,10 @@ func (a *adapter) embed(ctx context.Context, call provider.Call) (*http.Request,
 }
 
 func (w *writer) embedBatch(e *schemas.EmbedSpec, task string) error {
-	w.b = append(wire.AppendField(w.b, "requests"), '[')
+	w.b = append(jsontext.AppendField(w.b, "requests"), '[')
 	for i := range e.Inputs {
-		w.b = append(wire.AppendItem(w.b), '{')
-		w.b = wire.AppendStringField(w.b, "model", w.a.resource(w.model))
+		w.b = append(jsontext.AppendItem(w.b), '{')
+		w.b = jsontext.AppendStringField(w.b, "model", w.a.resource(w.model))
 		if err := w.embedOne(&e.Inputs[i], i); err != nil {
 			return err
 		}
@@ -80,16 +81,16 @@ func (w *writer) embedBatch(e *schemas.EmbedSpec, task string) error {
 }
 
 func (w *writer) embedOptions(e *schemas.EmbedSpec, task string) {
-	w.b = wire.AppendStringField(w.b, "taskType", task)
-	w.b = wire.AppendIntField(w.b, "outputDimensionality", e.Dimensions)
+	w.b = jsontext.AppendStringField(w.b, "taskType", task)
+	w.b = jsontext.AppendIntField(w.b, "outputDimensionality", e.Dimensions)
 	if w.a.vertex && e.Truncate != "" {
-		w.b = append(wire.AppendField(w.b, "autoTruncate"), strconv.FormatBool(e.Truncate != "none")...)
+		w.b = append(jsontext.AppendField(w.b, "autoTruncate"), strconv.FormatBool(e.Truncate != "none")...)
 	}
 }
 
 // embedOne appends an input as content.
 func (w *writer) embedOne(p *schemas.Part, i int) error {
-	w.b = append(wire.AppendField(w.b, "content"), `{"parts":[`...)
+	w.b = append(jsontext.AppendField(w.b, "content"), `{"parts":[`...)
 	if why := w.part(p, ""); why != "" {
 		return wire.Unsupported(fmt.Sprintf("embed.inputs[%d]", i), why)
 	}
@@ -98,20 +99,20 @@ func (w *writer) embedOne(p *schemas.Part, i int) error {
 }
 
 func (w *writer) embedPredict(e *schemas.EmbedSpec, task string) error {
-	w.b = append(wire.AppendField(w.b, "instances"), '[')
+	w.b = append(jsontext.AppendField(w.b, "instances"), '[')
 	for i := range e.Inputs {
 		if e.Inputs[i].Kind != schemas.PartText {
 			return wire.Unsupported(fmt.Sprintf("embed.inputs[%d]", i), "is not text")
 		}
-		w.b = wire.AppendString(append(wire.AppendItem(w.b), `{"content":`...), e.Inputs[i].Text)
-		w.b = append(wire.AppendStringField(w.b, "task_type", task), '}')
+		w.b = jsontext.AppendString(append(jsontext.AppendItem(w.b), `{"content":`...), e.Inputs[i].Text)
+		w.b = append(jsontext.AppendStringField(w.b, "task_type", task), '}')
 	}
 	w.b = append(w.b, ']')
 	if e.Dimensions != nil || e.Truncate != "" {
-		w.b = append(wire.AppendField(w.b, "parameters"), '{')
-		w.b = wire.AppendIntField(w.b, "outputDimensionality", e.Dimensions)
+		w.b = append(jsontext.AppendField(w.b, "parameters"), '{')
+		w.b = jsontext.AppendIntField(w.b, "outputDimensionality", e.Dimensions)
 		if e.Truncate != "" {
-			w.b = append(wire.AppendField(w.b, "autoTruncate"), strconv.FormatBool(e.Truncate != "none")...)
+			w.b = append(jsontext.AppendField(w.b, "autoTruncate"), strconv.FormatBool(e.Truncate != "none")...)
 		}
 		w.b = append(w.b, '}')
 	}
@@ -122,7 +123,7 @@ func (w *writer) embedPredict(e *schemas.EmbedSpec, task string) error {
 type vector struct {
 	Values     []float32 `json:"values"`
 	Statistics struct {
-		Tokens wire.Count `json:"token_count"`
+		Tokens jsontext.Count `json:"token_count"`
 	} `json:"statistics"`
 }
 
@@ -135,7 +136,7 @@ func (a *adapter) embedded(res *http.Response, req *schemas.Request) (*schemas.R
 			Embeddings vector `json:"embeddings"`
 		} `json:"predictions"`
 		Metadata struct {
-			Characters wire.Count `json:"billableCharacterCount"`
+			Characters jsontext.Count `json:"billableCharacterCount"`
 		} `json:"metadata"`
 		Usage json.RawMessage `json:"usageMetadata"`
 	}
@@ -194,14 +195,14 @@ func (a *adapter) counted(res *http.Response) (*schemas.Response, error) {
 		return nil, err
 	}
 	var body struct {
-		Total  *wire.Count     `json:"totalTokens"`
-		Cached wire.Count      `json:"cachedContentTokenCount"`
+		Total  *jsontext.Count `json:"totalTokens"`
+		Cached jsontext.Count  `json:"cachedContentTokenCount"`
 		Prompt json.RawMessage `json:"promptTokensDetails"`
 	}
 	if err := json.Unmarshal(raw, &body); err != nil || body.Total == nil {
 		return nil, wire.Malformed("it has no totalTokens", err)
 	}
-	c := wire.NewCursor(body.Prompt)
+	c := jsontext.NewCursor(body.Prompt)
 	u := usage{counted: true, prompt: int64(*body.Total), cached: int64(body.Cached), input: modals(&c)}
 	return &schemas.Response{Usage: u.schema(raw)}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // chat returns the request for an answer, whole or streamed.
@@ -45,7 +46,7 @@ func (a *adapter) countTokens(ctx context.Context, call provider.Call) (*http.Re
 	}
 	if !a.vertex { // AI Studio counts tools and system text in this form only
 		b := append(make([]byte, 0, len(body)+96), `{"generateContentRequest":{"model":`...)
-		b = wire.AppendFields(wire.AppendString(b, a.resource(call.Model)), body)
+		b = jsontext.AppendFields(jsontext.AppendString(b, a.resource(call.Model)), body)
 		body = append(b, "}}"...)
 	}
 	return a.post(ctx, a.method(call.Model, "countTokens"), call, body), nil
@@ -133,9 +134,9 @@ func (w *writer) system() error {
 			case p.Text == "":
 				continue
 			case len(w.b) == start:
-				w.b = append(wire.AppendField(w.b, "systemInstruction"), `{"parts":[`...)
+				w.b = append(jsontext.AppendField(w.b, "systemInstruction"), `{"parts":[`...)
 			}
-			w.b = wire.AppendString(append(wire.AppendItem(w.b), `{"text":`...), p.Text)
+			w.b = jsontext.AppendString(append(jsontext.AppendItem(w.b), `{"text":`...), p.Text)
 			w.b = append(w.b, '}')
 		}
 	}
@@ -148,7 +149,7 @@ func (w *writer) system() error {
 // contents appends the conversation. Tool messages become one turn: the API wants
 // as many results in it as there were calls.
 func (w *writer) contents() error {
-	w.b = append(wire.AppendField(w.b, "contents"), '[')
+	w.b = append(jsontext.AppendField(w.b, "contents"), '[')
 	start, open := len(w.b), "" // the role of a turn that may go on
 	for i := range w.req.Messages {
 		m := &w.req.Messages[i]
@@ -164,7 +165,7 @@ func (w *writer) contents() error {
 		if goesOn {
 			w.b = w.b[:len(w.b)-len("]}")]
 		} else {
-			w.b = append(wire.AppendItem(w.b), `{"role":"`...)
+			w.b = append(jsontext.AppendItem(w.b), `{"role":"`...)
 			w.b = append(append(w.b, role...), `","parts":[`...)
 		}
 		empty := len(w.b)
@@ -218,7 +219,7 @@ func (w *writer) parts(m *schemas.Message, i int) error {
 	}
 	w.own(own, len(m.Parts), math.MaxInt)
 	if pending != "" {
-		w.b = wire.AppendString(append(wire.AppendItem(w.b), `{"text":"","thoughtSignature":`...), pending)
+		w.b = jsontext.AppendString(append(jsontext.AppendItem(w.b), `{"text":"","thoughtSignature":`...), pending)
 		w.b = append(w.b, '}')
 	}
 	return nil
@@ -267,11 +268,11 @@ func (w *writer) placeholder(m *schemas.Message) string {
 
 // part appends one part, or says why it cannot.
 func (w *writer) part(p *schemas.Part, signature string) string {
-	w.b = append(wire.AppendItem(w.b), '{')
+	w.b = append(jsontext.AppendItem(w.b), '{')
 	why := ""
 	switch p.Kind {
 	case schemas.PartText, schemas.PartRefusal:
-		w.b = wire.AppendString(wire.AppendField(w.b, "text"), p.Text)
+		w.b = jsontext.AppendString(jsontext.AppendField(w.b, "text"), p.Text)
 	case schemas.PartImage, schemas.PartAudio, schemas.PartVideo, schemas.PartFile:
 		why = w.media(p.Media)
 	case schemas.PartToolCall:
@@ -279,13 +280,13 @@ func (w *writer) part(p *schemas.Part, signature string) string {
 	case schemas.PartToolResult:
 		why = w.result(p.ToolResult)
 	case schemas.PartReasoning:
-		w.b = wire.AppendString(wire.AppendField(w.b, "text"), p.Reasoning.Text)
+		w.b = jsontext.AppendString(jsontext.AppendField(w.b, "text"), p.Reasoning.Text)
 		w.b = append(w.b, `,"thought":true`...)
 		signature = p.Reasoning.Signature
 	default:
 		why = "is of a kind that this provider does not take"
 	}
-	w.b = wire.AppendStringField(w.b, "thoughtSignature", signature)
-	w.b = append(wire.AppendFields(w.b, p.Ext[vendor]), '}')
+	w.b = jsontext.AppendStringField(w.b, "thoughtSignature", signature)
+	w.b = append(jsontext.AppendFields(w.b, p.Ext[vendor]), '}')
 	return why
 }

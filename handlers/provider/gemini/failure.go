@@ -11,6 +11,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // codes maps Google's canonical statuses to ours (google/rpc/code.proto). In a
@@ -55,9 +56,9 @@ var reasons = map[string]schemas.Code{
 
 // status is google.rpc.Status, with what this adapter reads of its details.
 type status struct {
-	Code    wire.Count `json:"code"`
-	Message string     `json:"message"`
-	Status  string     `json:"status"`
+	Code    jsontext.Count `json:"code"`
+	Message string         `json:"message"`
+	Status  string         `json:"status"`
 	Details []struct {
 		Reason     string `json:"reason"`     // of ErrorInfo
 		RetryDelay string `json:"retryDelay"` // of RetryInfo

@@ -17,6 +17,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // modelList returns the address of the models, so many at once.
@@ -41,12 +42,12 @@ var methods = map[string]schemas.Operation{
 
 func (a *adapter) listed(res *http.Response) (*schemas.Response, error) {
 	type model struct {
-		Name    string     `json:"name"`
-		Display string     `json:"displayName"`
-		Input   wire.Count `json:"inputTokenLimit"`
-		Output  wire.Count `json:"outputTokenLimit"`
-		Methods []string   `json:"supportedGenerationMethods"`
-		Actions []string   `json:"supportedActions"`
+		Name    string         `json:"name"`
+		Display string         `json:"displayName"`
+		Input   jsontext.Count `json:"inputTokenLimit"`
+		Output  jsontext.Count `json:"outputTokenLimit"`
+		Methods []string       `json:"supportedGenerationMethods"`
+		Actions []string       `json:"supportedActions"`
 	}
 	var body struct {
 		Models    []model `json:"models"`
@@ -116,7 +117,7 @@ func (a *adapter) upload(ctx context.Context, call provider.Call, m *schemas.Med
 	}
 	var body bytes.Buffer
 	w := multipart.NewWriter(&body)
-	about := append(wire.AppendStringField([]byte(`{"file":{`), "displayName", m.Name), "}}"...)
+	about := append(jsontext.AppendStringField([]byte(`{"file":{`), "displayName", m.Name), "}}"...)
 	for _, p := range []struct {
 		mime string
 		data []byte
@@ -148,7 +149,7 @@ type stored struct {
 	Name    string          `json:"name"`
 	Display string          `json:"displayName"`
 	MIME    string          `json:"mimeType"`
-	Bytes   wire.Count      `json:"sizeBytes"`
+	Bytes   jsontext.Count  `json:"sizeBytes"`
 	Created time.Time       `json:"createTime"`
 	Expires time.Time       `json:"expirationTime"`
 	URI     string          `json:"uri"`

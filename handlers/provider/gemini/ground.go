@@ -7,8 +7,8 @@ import (
 
 	"github.com/shopspring/decimal"
 
-	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 func units(name string, n int64) map[string]decimal.Decimal {
@@ -21,7 +21,7 @@ type text string
 
 // UnmarshalJSON decodes b.
 func (s *text) UnmarshalJSON(b []byte) error {
-	c := wire.NewCursor(b)
+	c := jsontext.NewCursor(b)
 	*s = text(c.Text())
 	return nil
 }
@@ -96,9 +96,9 @@ type source struct {
 }
 
 type segment struct {
-	Start wire.Count `json:"startIndex"` // bytes
-	End   wire.Count `json:"endIndex"`
-	Text  string     `json:"text"`
+	Start jsontext.Count `json:"startIndex"` // bytes
+	End   jsontext.Count `json:"endIndex"`
+	Text  string         `json:"text"`
 }
 
 // cite turns a candidate's sources into citations. Without supports each source
@@ -144,11 +144,11 @@ func (g *grounding) citation(i int) schemas.Citation {
 // recite turns citationMetadata, of text that is found elsewhere, into citations.
 func (r *reader) recite(cand *candidate) {
 	type cited struct {
-		Start   wire.Count `json:"startIndex"`
-		End     wire.Count `json:"endIndex"`
-		URI     string     `json:"uri"`
-		Title   string     `json:"title"`
-		License string     `json:"license"`
+		Start   jsontext.Count `json:"startIndex"`
+		End     jsontext.Count `json:"endIndex"`
+		URI     string         `json:"uri"`
+		Title   string         `json:"title"`
+		License string         `json:"license"`
 	}
 	var m struct {
 		Studio []json.RawMessage `json:"citationSources"`
@@ -168,7 +168,7 @@ func (r *reader) recite(cand *candidate) {
 }
 
 // characters turns a place in bytes into one in characters.
-func (cand *candidate) characters(n wire.Count) int64 {
+func (cand *candidate) characters(n jsontext.Count) int64 {
 	return int64(utf8.RuneCount(cand.text[:min(max(int(n), 0), len(cand.text))]))
 }
 

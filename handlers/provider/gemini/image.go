@@ -10,6 +10,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // imagen reports whether a model makes pictures by predict; the others by chat.
@@ -50,11 +51,11 @@ func (a *adapter) image(ctx context.Context, call provider.Call) (*http.Request,
 	var more []byte
 	if ratio != "" || size != "" || s.Seed != nil {
 		more = []byte{'{'}
-		more = wire.AppendIntField(more, "seed", s.Seed)
+		more = jsontext.AppendIntField(more, "seed", s.Seed)
 		if ratio != "" || size != "" {
-			more = append(wire.AppendField(more, "imageConfig"), '{')
-			more = wire.AppendStringField(more, "aspectRatio", ratio)
-			more = append(wire.AppendStringField(more, "imageSize", size), '}')
+			more = append(jsontext.AppendField(more, "imageConfig"), '{')
+			more = jsontext.AppendStringField(more, "aspectRatio", ratio)
+			more = append(jsontext.AppendStringField(more, "imageSize", size), '}')
 		}
 		more = append(more, '}')
 	}
@@ -67,7 +68,7 @@ func (a *adapter) predictImage(ctx context.Context, call provider.Call, ratio, s
 	if len(s.Inputs) > 0 && !a.vertex {
 		return nil, wire.Unsupported("image.inputs", "is not offered by this model: take one of Vertex AI or a Gemini model")
 	}
-	b := wire.AppendString([]byte(`{"instances":[{"prompt":`), s.Prompt)
+	b := jsontext.AppendString([]byte(`{"instances":[{"prompt":`), s.Prompt)
 	b, err := references(b, s)
 	if err != nil {
 		return nil, err
@@ -77,19 +78,19 @@ func (a *adapter) predictImage(ctx context.Context, call provider.Call, ratio, s
 	if s.N != nil {
 		n = *s.N
 	}
-	b = strconv.AppendInt(wire.AppendField(b, "sampleCount"), n, 10)
-	b = wire.AppendStringField(b, "aspectRatio", ratio)
-	b = wire.AppendStringField(b, "sampleImageSize", size)
-	b = wire.AppendStringField(b, "negativePrompt", s.Negative)
-	b = wire.AppendFloatField(b, "guidanceScale", s.Guidance)
+	b = strconv.AppendInt(jsontext.AppendField(b, "sampleCount"), n, 10)
+	b = jsontext.AppendStringField(b, "aspectRatio", ratio)
+	b = jsontext.AppendStringField(b, "sampleImageSize", size)
+	b = jsontext.AppendStringField(b, "negativePrompt", s.Negative)
+	b = jsontext.AppendFloatField(b, "guidanceScale", s.Guidance)
 	if s.Seed != nil { // which watermarks do not go with
-		b = wire.AppendIntField(b, "seed", s.Seed)
-		b = append(wire.AppendField(b, "addWatermark"), "false"...)
+		b = jsontext.AppendIntField(b, "seed", s.Seed)
+		b = append(jsontext.AppendField(b, "addWatermark"), "false"...)
 	}
 	switch s.Format {
 	case "":
 	case "png", "jpeg":
-		b = wire.AppendString(append(wire.AppendField(b, "outputOptions"), `{"mimeType":`...), "image/"+s.Format)
+		b = jsontext.AppendString(append(jsontext.AppendField(b, "outputOptions"), `{"mimeType":`...), "image/"+s.Format)
 		b = append(b, '}')
 	default:
 		return nil, wire.Unsupported("image.format", "is not png or jpeg")
@@ -109,21 +110,21 @@ func references(b []byte, s *schemas.ImageSpec) ([]byte, error) {
 	if len(s.Inputs) == 0 {
 		return b, nil
 	}
-	b = append(wire.AppendField(b, "referenceImages"), '[')
+	b = append(jsontext.AppendField(b, "referenceImages"), '[')
 	for i := range s.Inputs {
-		b = append(wire.AppendItem(b), `{"referenceType":"REFERENCE_TYPE_RAW","referenceId":`...)
+		b = append(jsontext.AppendItem(b), `{"referenceType":"REFERENCE_TYPE_RAW","referenceId":`...)
 		b = strconv.AppendInt(b, int64(i+1), 10)
 		var why string
-		if b, why = picture(wire.AppendField(b, "referenceImage"), &s.Inputs[i]); why != "" {
+		if b, why = picture(jsontext.AppendField(b, "referenceImage"), &s.Inputs[i]); why != "" {
 			return nil, wire.Unsupported("image.inputs["+strconv.Itoa(i)+"]", why)
 		}
 		b = append(b, '}')
 	}
 	if s.Mask != nil {
-		b = append(wire.AppendItem(b), `{"referenceType":"REFERENCE_TYPE_MASK","referenceId":`...)
+		b = append(jsontext.AppendItem(b), `{"referenceType":"REFERENCE_TYPE_MASK","referenceId":`...)
 		b = strconv.AppendInt(b, int64(len(s.Inputs)+1), 10)
 		var why string
-		if b, why = picture(wire.AppendField(b, "referenceImage"), s.Mask); why != "" {
+		if b, why = picture(jsontext.AppendField(b, "referenceImage"), s.Mask); why != "" {
 			return nil, wire.Unsupported("image.mask", why)
 		}
 		b = append(b, `,"maskImageConfig":{"maskMode":"MASK_MODE_USER_PROVIDED"}}`...)
@@ -136,11 +137,11 @@ func picture(b []byte, m *schemas.Media) ([]byte, string) {
 	b = append(b, '{')
 	switch {
 	case len(m.Data) > 0:
-		b = wire.AppendBase64(wire.AppendField(b, "bytesBase64Encoded"), "", m.Data)
-		b = wire.AppendStringField(b, "mimeType", m.MIME)
+		b = jsontext.AppendBase64(jsontext.AppendField(b, "bytesBase64Encoded"), "", m.Data)
+		b = jsontext.AppendStringField(b, "mimeType", m.MIME)
 	case strings.HasPrefix(m.URL, "gs://"):
-		b = wire.AppendStringField(b, "gcsUri", m.URL)
-		b = wire.AppendStringField(b, "mimeType", mimeOf(m.MIME, m.URL))
+		b = jsontext.AppendStringField(b, "gcsUri", m.URL)
+		b = jsontext.AppendStringField(b, "mimeType", mimeOf(m.MIME, m.URL))
 	default:
 		return b, "is neither data nor a gs:// address"
 	}

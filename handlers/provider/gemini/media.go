@@ -5,8 +5,8 @@ import (
 	"path"
 	"strings"
 
-	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // media appends a picture, sound, film or document, or says why it cannot.
@@ -17,17 +17,17 @@ func (w *writer) media(m *schemas.Media) string {
 	case len(m.Data) > 0 && m.MIME == "":
 		return "has data without a mime type"
 	case len(m.Data) > 0:
-		w.b = append(wire.AppendField(w.b, "inlineData"), '{')
-		w.b = wire.AppendStringField(w.b, "mimeType", m.MIME)
-		w.b = wire.AppendBase64(wire.AppendField(w.b, "data"), "", m.Data)
+		w.b = append(jsontext.AppendField(w.b, "inlineData"), '{')
+		w.b = jsontext.AppendStringField(w.b, "mimeType", m.MIME)
+		w.b = jsontext.AppendBase64(jsontext.AppendField(w.b, "data"), "", m.Data)
 	case strings.HasPrefix(m.URL, "data:"):
 		mime, data, ok := strings.Cut(strings.TrimPrefix(m.URL, "data:"), ";base64,")
 		if !ok {
 			return "has a data URL that is not in base64"
 		}
-		w.b = append(wire.AppendField(w.b, "inlineData"), '{')
-		w.b = wire.AppendStringField(w.b, "mimeType", mime)
-		w.b = wire.AppendString(wire.AppendField(w.b, "data"), data)
+		w.b = append(jsontext.AppendField(w.b, "inlineData"), '{')
+		w.b = jsontext.AppendStringField(w.b, "mimeType", mime)
+		w.b = jsontext.AppendString(jsontext.AppendField(w.b, "data"), data)
 	default:
 		uri := m.URL
 		if uri == "" {
@@ -43,9 +43,9 @@ func (w *writer) media(m *schemas.Media) string {
 		if mime == "" && w.a.vertex {
 			return "has a reference without a mime type"
 		}
-		w.b = append(wire.AppendField(w.b, "fileData"), '{')
-		w.b = wire.AppendStringField(w.b, "mimeType", mime)
-		w.b = wire.AppendString(wire.AppendField(w.b, "fileUri"), uri)
+		w.b = append(jsontext.AppendField(w.b, "fileData"), '{')
+		w.b = jsontext.AppendStringField(w.b, "mimeType", mime)
+		w.b = jsontext.AppendString(jsontext.AppendField(w.b, "fileUri"), uri)
 	}
 	w.b = append(w.b, '}')
 	return ""
@@ -139,7 +139,7 @@ func ownParts(m *schemas.Message) []ownPart {
 func (w *writer) own(parts []ownPart, from, to int) {
 	for i := range parts {
 		if parts[i].At >= from && parts[i].At < to && len(parts[i].Part) > 0 {
-			w.b = append(wire.AppendItem(w.b), parts[i].Part...)
+			w.b = append(jsontext.AppendItem(w.b), parts[i].Part...)
 		}
 	}
 }

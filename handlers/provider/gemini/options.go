@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 func (w *writer) options(generation []byte) error {
@@ -21,12 +22,12 @@ func (w *writer) options(generation []byte) error {
 		return err
 	}
 	if req.Cache != nil && cached(req.Cache.Key) {
-		w.b = wire.AppendStringField(w.b, "cachedContent", req.Cache.Key)
+		w.b = jsontext.AppendStringField(w.b, "cachedContent", req.Cache.Key)
 	}
 	if !w.a.vertex {
-		w.b = wire.AppendStringField(w.b, "serviceTier", req.ServiceTier)
+		w.b = jsontext.AppendStringField(w.b, "serviceTier", req.ServiceTier)
 	} else if label(req.EndUser) {
-		w.b = wire.AppendString(append(wire.AppendField(w.b, "labels"), `{"end_user":`...), req.EndUser)
+		w.b = jsontext.AppendString(append(jsontext.AppendField(w.b, "labels"), `{"end_user":`...), req.EndUser)
 		w.b = append(w.b, '}')
 	}
 	return nil
@@ -52,13 +53,13 @@ func (w *writer) tools() {
 	if len(w.req.Tools) == 0 {
 		return
 	}
-	w.b = append(wire.AppendField(w.b, "tools"), `[{"functionDeclarations":[`...)
+	w.b = append(jsontext.AppendField(w.b, "tools"), `[{"functionDeclarations":[`...)
 	for i := range w.req.Tools {
 		t := &w.req.Tools[i]
-		w.b = wire.AppendString(append(wire.AppendItem(w.b), `{"name":`...), t.Name)
-		w.b = wire.AppendStringField(w.b, "description", t.Description)
-		w.b = wire.AppendRawField(w.b, "parametersJsonSchema", t.Parameters)
-		w.b = append(wire.AppendFields(w.b, t.Ext[vendor]), '}')
+		w.b = jsontext.AppendString(append(jsontext.AppendItem(w.b), `{"name":`...), t.Name)
+		w.b = jsontext.AppendStringField(w.b, "description", t.Description)
+		w.b = jsontext.AppendRawField(w.b, "parametersJsonSchema", t.Parameters)
+		w.b = append(jsontext.AppendFields(w.b, t.Ext[vendor]), '}')
 	}
 	w.b = append(w.b, "]}]"...)
 }
@@ -79,13 +80,13 @@ func (w *writer) choice() error {
 	default:
 		return wire.Invalid("tool_choice.mode", "is not one of: auto, none, required, named")
 	}
-	w.b = append(wire.AppendField(w.b, "toolConfig"), `{"functionCallingConfig":{`...)
-	w.b = wire.AppendStringField(w.b, "mode", mode)
+	w.b = append(jsontext.AppendField(w.b, "toolConfig"), `{"functionCallingConfig":{`...)
+	w.b = jsontext.AppendStringField(w.b, "mode", mode)
 	if c.Mode == "named" {
 		if len(c.Names) == 0 {
 			return wire.Invalid("tool_choice.names", "is empty: name a tool")
 		}
-		w.b = wire.AppendStrings(wire.AppendField(w.b, "allowedFunctionNames"), c.Names)
+		w.b = jsontext.AppendStrings(jsontext.AppendField(w.b, "allowedFunctionNames"), c.Names)
 	}
 	w.b = append(w.b, "}}"...)
 	return nil
@@ -94,32 +95,32 @@ func (w *writer) choice() error {
 // generation appends generationConfig, with the fields of more in it.
 func (w *writer) generation(more []byte) error {
 	before := len(w.b)
-	w.b = append(wire.AppendField(w.b, "generationConfig"), '{')
+	w.b = append(jsontext.AppendField(w.b, "generationConfig"), '{')
 	start := len(w.b)
 	if s := w.req.Sampling; s != nil {
-		w.b = wire.AppendFloatField(w.b, "temperature", s.Temperature)
-		w.b = wire.AppendFloatField(w.b, "topP", s.TopP)
-		w.b = wire.AppendIntField(w.b, "topK", s.TopK)
-		w.b = wire.AppendFloatField(w.b, "frequencyPenalty", s.FrequencyPenalty)
-		w.b = wire.AppendFloatField(w.b, "presencePenalty", s.PresencePenalty)
-		w.b = wire.AppendIntField(w.b, "seed", s.Seed)
-		w.b = wire.AppendIntField(w.b, "candidateCount", s.N)
+		w.b = jsontext.AppendFloatField(w.b, "temperature", s.Temperature)
+		w.b = jsontext.AppendFloatField(w.b, "topP", s.TopP)
+		w.b = jsontext.AppendIntField(w.b, "topK", s.TopK)
+		w.b = jsontext.AppendFloatField(w.b, "frequencyPenalty", s.FrequencyPenalty)
+		w.b = jsontext.AppendFloatField(w.b, "presencePenalty", s.PresencePenalty)
+		w.b = jsontext.AppendIntField(w.b, "seed", s.Seed)
+		w.b = jsontext.AppendIntField(w.b, "candidateCount", s.N)
 		if len(s.Stop) > 0 {
-			w.b = wire.AppendStrings(wire.AppendField(w.b, "stopSequences"), s.Stop)
+			w.b = jsontext.AppendStrings(jsontext.AppendField(w.b, "stopSequences"), s.Stop)
 		}
 		if s.LogProbs != nil {
-			w.b = append(wire.AppendField(w.b, "responseLogprobs"), "true"...)
+			w.b = append(jsontext.AppendField(w.b, "responseLogprobs"), "true"...)
 			if *s.LogProbs > 0 {
-				w.b = wire.AppendIntField(w.b, "logprobs", s.LogProbs)
+				w.b = jsontext.AppendIntField(w.b, "logprobs", s.LogProbs)
 			}
 		}
 	}
-	w.b = wire.AppendIntField(w.b, "maxOutputTokens", w.req.MaxTokens)
+	w.b = jsontext.AppendIntField(w.b, "maxOutputTokens", w.req.MaxTokens)
 	if err := w.output(); err != nil {
 		return err
 	}
 	w.thinking()
-	w.b = wire.AppendFields(w.b, more)
+	w.b = jsontext.AppendFields(w.b, more)
 	if len(w.b) == start {
 		w.b = w.b[:before]
 		return nil
@@ -136,15 +137,15 @@ func (w *writer) output() error {
 	switch o.Format {
 	case "", "text":
 	case "json", "json_schema":
-		w.b = wire.AppendStringField(w.b, "responseMimeType", "application/json")
-		w.b = wire.AppendRawField(w.b, "responseJsonSchema", o.Schema)
+		w.b = jsontext.AppendStringField(w.b, "responseMimeType", "application/json")
+		w.b = jsontext.AppendRawField(w.b, "responseJsonSchema", o.Schema)
 	default:
 		return wire.Invalid("output.format", "is not one of: text, json, json_schema")
 	}
 	if len(o.Modalities) > 0 {
-		w.b = append(wire.AppendField(w.b, "responseModalities"), '[')
+		w.b = append(jsontext.AppendField(w.b, "responseModalities"), '[')
 		for _, m := range o.Modalities {
-			w.b = wire.AppendString(wire.AppendItem(w.b), strings.ToUpper(m))
+			w.b = jsontext.AppendString(jsontext.AppendItem(w.b), strings.ToUpper(m))
 		}
 		w.b = append(w.b, ']')
 	}
@@ -154,8 +155,8 @@ func (w *writer) output() error {
 		return wire.Unsupported("output.audio_format", "is not pcm: this provider speaks 16 bit PCM only")
 	}
 	if o.Voice != "" {
-		w.b = append(wire.AppendField(w.b, "speechConfig"), `{"voiceConfig":{"prebuiltVoiceConfig":{"voiceName":`...)
-		w.b = append(wire.AppendString(w.b, o.Voice), "}}}"...)
+		w.b = append(jsontext.AppendField(w.b, "speechConfig"), `{"voiceConfig":{"prebuiltVoiceConfig":{"voiceName":`...)
+		w.b = append(jsontext.AppendString(w.b, o.Voice), "}}}"...)
 	}
 	return nil
 }
@@ -176,25 +177,25 @@ func (w *writer) thinking() {
 	if t == nil || t.Effort == "" && t.BudgetTokens == nil && t.Enabled == nil {
 		return
 	}
-	w.b = append(wire.AppendField(w.b, "thinkingConfig"), '{')
+	w.b = append(jsontext.AppendField(w.b, "thinkingConfig"), '{')
 	budget, known := budgets[t.Effort]
 	off := t.Effort == "none" || t.Enabled != nil && !*t.Enabled
 	switch {
 	case t.BudgetTokens != nil:
-		w.b = wire.AppendIntField(w.b, "thinkingBudget", t.BudgetTokens)
+		w.b = jsontext.AppendIntField(w.b, "thinkingBudget", t.BudgetTokens)
 		off = *t.BudgetTokens == 0
 	case off:
-		w.b = append(wire.AppendField(w.b, "thinkingBudget"), '0')
+		w.b = append(jsontext.AppendField(w.b, "thinkingBudget"), '0')
 	case t.Effort == "":
 	case legacyThinking(w.model) && known:
-		w.b = strconv.AppendInt(wire.AppendField(w.b, "thinkingBudget"), budget, 10)
+		w.b = strconv.AppendInt(jsontext.AppendField(w.b, "thinkingBudget"), budget, 10)
 	case t.Effort == "xhigh" || t.Effort == "max":
-		w.b = wire.AppendStringField(w.b, "thinkingLevel", "HIGH")
+		w.b = jsontext.AppendStringField(w.b, "thinkingLevel", "HIGH")
 	default:
-		w.b = wire.AppendStringField(w.b, "thinkingLevel", strings.ToUpper(t.Effort))
+		w.b = jsontext.AppendStringField(w.b, "thinkingLevel", strings.ToUpper(t.Effort))
 	}
 	if !off {
-		w.b = append(wire.AppendField(w.b, "includeThoughts"), "true"...)
+		w.b = append(jsontext.AppendField(w.b, "includeThoughts"), "true"...)
 	}
 	w.b = append(w.b, '}')
 }

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"encoding/base64"
 
-	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // part is one part of a candidate's content. Slices share memory with what was
@@ -40,7 +40,7 @@ func (p *part) plain() bool {
 
 // parse reads a part. Names are in camel case, and in snake case behind some
 // proxies.
-func (p *part) parse(c *wire.Cursor) {
+func (p *part) parse(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -70,7 +70,7 @@ func (p *part) parse(c *wire.Cursor) {
 }
 
 // keep appends a field of a kind that the schemas don't have.
-func (p *part) keep(c *wire.Cursor) {
+func (p *part) keep(c *jsontext.Cursor) {
 	name := string(c.Name())
 	raw := c.Raw()
 	if len(raw) == 0 || string(raw) == "null" {
@@ -79,11 +79,11 @@ func (p *part) keep(c *wire.Cursor) {
 	if len(p.own) > 0 {
 		p.own = append(p.own, ',')
 	}
-	p.own = append(wire.AppendString(p.own, name), ':')
+	p.own = append(jsontext.AppendString(p.own, name), ':')
 	p.own = append(p.own, raw...)
 }
 
-func (f *call) parse(c *wire.Cursor) {
+func (f *call) parse(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -105,7 +105,7 @@ func (f *call) parse(c *wire.Cursor) {
 	}
 }
 
-func (m *blob) parse(c *wire.Cursor) {
+func (m *blob) parse(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -137,7 +137,7 @@ func (m *blob) bytes() ([]byte, bool) {
 }
 
 func (m *blob) address() string {
-	c := wire.NewCursor(m.data)
+	c := jsontext.NewCursor(m.data)
 	return c.Text()
 }
 
@@ -157,7 +157,7 @@ type modal struct {
 }
 
 func (u *usage) parse(raw []byte) {
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	if !c.Object() {
 		return
 	}
@@ -193,12 +193,12 @@ func (u *usage) parse(raw []byte) {
 	}
 }
 
-func (u *usage) count(c *wire.Cursor, to *int64) {
+func (u *usage) count(c *jsontext.Cursor, to *int64) {
 	u.counted = true
 	*to = c.Count()
 }
 
-func modals(c *wire.Cursor) []modal {
+func modals(c *jsontext.Cursor) []modal {
 	var all []modal
 	if !c.Array() {
 		return nil

@@ -3,7 +3,7 @@ package gemini
 import (
 	"bytes"
 
-	"github.com/sira-ai/sira/handlers/provider/wire"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // repeat recognizes a piece of a stream that differs from the one before only in
@@ -34,7 +34,7 @@ func (p *repeat) learn(data []byte, text string) {
 	if n < 0 {
 		return
 	}
-	if c := wire.NewCursor(data[at : at+n]); c.Text() != text {
+	if c := jsontext.NewCursor(data[at : at+n]); c.Text() != text {
 		return
 	}
 	p.head = append(p.head, data[:at]...)
@@ -62,7 +62,7 @@ func (p *repeat) text(data []byte) (string, bool) {
 	if n < 0 || !p.same(data[n:]) {
 		return "", false
 	}
-	c := wire.NewCursor(data[:n])
+	c := jsontext.NewCursor(data[:n])
 	text := c.Text()
 	if c.End() != nil {
 		return "", false
@@ -129,7 +129,7 @@ func (r *reader) settle() {
 		return
 	}
 	p.fresh = false
-	c := wire.NewCursor(append([]byte{'{'}, p.tail[p.usage:]...))
+	c := jsontext.NewCursor(append([]byte{'{'}, p.tail[p.usage:]...))
 	if c.Object() && c.Key() {
 		r.said(c.Raw())
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // speech asks for a text to be spoken: a chat whose answer is sound.
@@ -31,10 +32,10 @@ func (a *adapter) speech(ctx context.Context, call provider.Call) (*http.Request
 	if s.Voice != "" || s.Language != "" {
 		more = append(more, `{"speechConfig":{`...)
 		if s.Voice != "" {
-			more = append(wire.AppendField(more, "voiceConfig"), `{"prebuiltVoiceConfig":{"voiceName":`...)
-			more = append(wire.AppendString(more, s.Voice), "}}"...)
+			more = append(jsontext.AppendField(more, "voiceConfig"), `{"prebuiltVoiceConfig":{"voiceName":`...)
+			more = append(jsontext.AppendString(more, s.Voice), "}}"...)
 		}
-		more = append(wire.AppendStringField(more, "languageCode", s.Language), "}}"...)
+		more = append(jsontext.AppendStringField(more, "languageCode", s.Language), "}}"...)
 	}
 	return a.generate(ctx, call, req, more)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // pollAfter is how long to wait before a film is asked for again: the vendor's
@@ -22,7 +23,7 @@ const pollAfter = 10_000
 func (a *adapter) video(ctx context.Context, call provider.Call) (*http.Request, error) {
 	s := call.Request.Video
 	b := append([]byte(`{"instances":[`), '{')
-	b = wire.AppendStringField(b, "prompt", s.Prompt)
+	b = jsontext.AppendStringField(b, "prompt", s.Prompt)
 	if len(s.Inputs) > 1 {
 		return nil, wire.Unsupported("video.inputs", "has more than one entry: this provider begins with one picture or film")
 	}
@@ -33,16 +34,16 @@ func (a *adapter) video(ctx context.Context, call provider.Call) (*http.Request,
 			key = "video"
 		}
 		var why string
-		if b, why = picture(wire.AppendField(b, key), m); why != "" {
+		if b, why = picture(jsontext.AppendField(b, key), m); why != "" {
 			return nil, wire.Unsupported("video.inputs[0]", why)
 		}
 	}
 	b = append(b, `}],"parameters":{`...)
-	b = wire.AppendStringField(b, "aspectRatio", s.AspectRatio)
-	b = wire.AppendStringField(b, "negativePrompt", s.Negative)
-	b = wire.AppendStringField(b, "resolution", s.Size)
-	b = wire.AppendFloatField(b, "durationSeconds", s.Seconds)
-	b = wire.AppendIntField(b, "seed", s.Seed)
+	b = jsontext.AppendStringField(b, "aspectRatio", s.AspectRatio)
+	b = jsontext.AppendStringField(b, "negativePrompt", s.Negative)
+	b = jsontext.AppendStringField(b, "resolution", s.Size)
+	b = jsontext.AppendFloatField(b, "durationSeconds", s.Seconds)
+	b = jsontext.AppendIntField(b, "seed", s.Seed)
 	b = append(b, "}}"...)
 	if ext := call.Request.Ext[vendor]; len(ext) > 0 {
 		var err error
@@ -61,7 +62,7 @@ func (a *adapter) EncodePoll(ctx context.Context, call provider.Call, job schema
 	if !a.vertex {
 		return a.get(ctx, a.at(job.ID)), nil
 	}
-	body := append(wire.AppendString([]byte(`{"operationName":`), job.ID), '}')
+	body := append(jsontext.AppendString([]byte(`{"operationName":`), job.ID), '}')
 	model, _, found := strings.Cut(job.ID, "/operations/")
 	if !found {
 		model = call.Model
@@ -81,8 +82,8 @@ type operation struct {
 	Done     bool            `json:"done"`
 	Error    json.RawMessage `json:"error"`
 	Metadata struct {
-		State    string     `json:"state"`
-		Progress wire.Count `json:"progressPercent"`
+		State    string         `json:"state"`
+		Progress jsontext.Count `json:"progressPercent"`
 	} `json:"metadata"`
 	Response films `json:"response"`
 }
@@ -99,7 +100,7 @@ type films struct {
 	Reasons  []string `json:"raiMediaFilteredReasons"`
 }
 
-type count = wire.Count
+type count = jsontext.Count
 
 type film struct {
 	URI     string `json:"uri"`

@@ -7,6 +7,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // encodeCount returns the question how many tokens a chat has: TGI splits what it
@@ -30,7 +31,7 @@ func (a *Adapter) readCount(res *http.Response) (*schemas.Response, error) {
 		return nil, err
 	}
 	n := int64(-1)
-	c := wire.NewCursor(b)
+	c := jsontext.NewCursor(b)
 	if c.Object() {
 		for c.Key() {
 			if string(c.Name()) == "tokenize_response" && c.Kind() == '[' {

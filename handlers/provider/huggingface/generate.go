@@ -9,6 +9,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // encodeGenerate returns the request for a text to go on, in TGI's own form,
@@ -21,17 +22,17 @@ func (a *Adapter) encodeGenerate(ctx context.Context, call provider.Call) (*http
 	}
 	tgi := a.config.Server == serverTGI
 	b := append(make([]byte, 0, len(prompt)+len(prompt)/16+256), '{')
-	b = wire.AppendString(wire.AppendField(b, "inputs"), prompt)
-	b = append(wire.AppendField(b, "parameters"), `{"return_full_text":false`...)
+	b = jsontext.AppendString(jsontext.AppendField(b, "inputs"), prompt)
+	b = append(jsontext.AppendField(b, "parameters"), `{"return_full_text":false`...)
 	if tgi { // models outside of TGI refuse what they don't know
-		b = append(wire.AppendField(b, "details"), "true"...)
+		b = append(jsontext.AppendField(b, "details"), "true"...)
 	}
 	b = parameters(b, req)
 	if o := req.Output; o != nil && o.Format != "" && o.Format != "text" {
 		if !tgi {
 			return nil, wire.Unsupported("output.format", "is text with this provider's pipelines")
 		}
-		b = append(wire.AppendField(b, "grammar"), `{"type":"json","value":`...)
+		b = append(jsontext.AppendField(b, "grammar"), `{"type":"json","value":`...)
 		b = append(append(b, schemaOf(o)...), '}')
 	}
 	b = append(b, '}')
@@ -42,7 +43,7 @@ func (a *Adapter) encodeGenerate(ctx context.Context, call provider.Call) (*http
 			return nil, err
 		}
 		if req.Stream {
-			b = append(wire.AppendField(b, "stream"), "true"...)
+			b = append(jsontext.AppendField(b, "stream"), "true"...)
 		}
 	case req.Stream:
 		u = a.base.JoinPath("generate_stream")
@@ -72,23 +73,23 @@ func promptOf(req *schemas.Request) (string, error) {
 }
 
 func parameters(b []byte, req *schemas.Request) []byte {
-	b = wire.AppendIntField(b, "max_new_tokens", req.MaxTokens)
+	b = jsontext.AppendIntField(b, "max_new_tokens", req.MaxTokens)
 	s := req.Sampling
 	if s == nil {
 		return b
 	}
 	if s.Temperature != nil && *s.Temperature == 0 { // TGI takes no 0
-		b = append(wire.AppendField(b, "do_sample"), "false"...)
+		b = append(jsontext.AppendField(b, "do_sample"), "false"...)
 	} else {
-		b = wire.AppendFloatField(b, "temperature", s.Temperature)
+		b = jsontext.AppendFloatField(b, "temperature", s.Temperature)
 	}
-	b = wire.AppendFloatField(b, "top_p", s.TopP)
-	b = wire.AppendIntField(b, "top_k", s.TopK)
-	b = wire.AppendFloatField(b, "repetition_penalty", s.RepetitionPenalty)
-	b = wire.AppendFloatField(b, "frequency_penalty", s.FrequencyPenalty)
-	b = wire.AppendIntField(b, "seed", s.Seed)
+	b = jsontext.AppendFloatField(b, "top_p", s.TopP)
+	b = jsontext.AppendIntField(b, "top_k", s.TopK)
+	b = jsontext.AppendFloatField(b, "repetition_penalty", s.RepetitionPenalty)
+	b = jsontext.AppendFloatField(b, "frequency_penalty", s.FrequencyPenalty)
+	b = jsontext.AppendIntField(b, "seed", s.Seed)
 	if len(s.Stop) > 0 {
-		b = wire.AppendStrings(wire.AppendField(b, "stop"), s.Stop)
+		b = jsontext.AppendStrings(jsontext.AppendField(b, "stop"), s.Stop)
 	}
 	return b
 }
@@ -122,7 +123,7 @@ func grammarField(b []byte, call provider.Call) ([]byte, error) {
 	if o == nil || o.Format != "" || len(o.Schema) == 0 {
 		return b, nil
 	}
-	b = append(wire.AppendField(b, "response_format"), `{"type":"json","value":`...)
+	b = append(jsontext.AppendField(b, "response_format"), `{"type":"json","value":`...)
 	return append(append(b, o.Schema...), '}'), nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 func (a *Adapter) readGenerate(res *http.Response, call provider.Call, answer *wire.Answer) (*schemas.Response, error) {
@@ -41,7 +42,7 @@ type generator struct {
 // text, which may be in a list for each prompt.
 func (g *generator) whole(body []byte) (*schemas.Response, error) {
 	var all []generated
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	all = list(all, &c, 0)
 	if err := c.End(); err != nil {
 		return nil, wire.Malformed("it is not the JSON of a text", err)
@@ -79,7 +80,7 @@ func (g *generator) whole(body []byte) (*schemas.Response, error) {
 	return g.end()
 }
 
-func list(all []generated, c *wire.Cursor, depth int) []generated {
+func list(all []generated, c *jsontext.Cursor, depth int) []generated {
 	switch kind := c.Kind(); {
 	case kind == '[' && depth < 2:
 		c.Array()
@@ -107,7 +108,7 @@ func (g *generator) stream(from io.Reader) (*schemas.Response, error) {
 			return nil, g.answer.Interrupted(g.req, err)
 		}
 		var t generated
-		c := wire.NewCursor(ev.Data)
+		c := jsontext.NewCursor(ev.Data)
 		t.parse(&c)
 		if err := c.End(); err != nil {
 			if ev.Cut {
@@ -157,7 +158,7 @@ func (g *generator) logprob(choice int, t *token) {
 	if s := g.req.Sampling; s == nil || s.LogProbs == nil || len(t.logprob) == 0 {
 		return
 	}
-	b := wire.AppendString([]byte(`{"content":[{"token":`), t.text)
+	b := jsontext.AppendString([]byte(`{"content":[{"token":`), t.text)
 	b = append(append(b, `,"logprob":`...), t.logprob...)
 	g.answer.LogProbs(choice, append(b, "}]}"...))
 }

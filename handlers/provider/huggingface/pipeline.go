@@ -11,6 +11,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // model returns the address of a model's pipeline: the model's own, or the one
@@ -45,7 +46,7 @@ func (a *Adapter) encodePipeline(ctx context.Context, call provider.Call) (*http
 	case schemas.OpImageEdit:
 		b, err = edit(b, req.Image)
 	case schemas.OpSpeech:
-		b = wire.AppendString(wire.AppendField(b, "inputs"), req.Speech.Text)
+		b = jsontext.AppendString(jsontext.AppendField(b, "inputs"), req.Speech.Text)
 	case schemas.OpTranscribe:
 		return a.encodeRecording(ctx, call)
 	default:
@@ -75,21 +76,21 @@ func embedding(b []byte, e *schemas.EmbedSpec, tei bool) ([]byte, error) {
 		return nil, wire.Unsupported("embed.encoding", "is float with this provider")
 	}
 	if len(texts) == 1 && !tei {
-		b = wire.AppendString(wire.AppendField(b, "inputs"), texts[0])
+		b = jsontext.AppendString(jsontext.AppendField(b, "inputs"), texts[0])
 	} else {
-		b = wire.AppendStrings(wire.AppendField(b, "inputs"), texts)
+		b = jsontext.AppendStrings(jsontext.AppendField(b, "inputs"), texts)
 	}
 	switch e.Truncate {
 	case "":
 	case "none":
-		b = append(wire.AppendField(b, "truncate"), "false"...)
+		b = append(jsontext.AppendField(b, "truncate"), "false"...)
 	case "start", "end":
 		side := map[string]string{"start": "left", "end": "right"}[e.Truncate]
 		if tei {
 			side = map[string]string{"start": "Left", "end": "Right"}[e.Truncate]
 		}
-		b = append(wire.AppendField(b, "truncate"), "true"...)
-		b = wire.AppendStringField(b, "truncation_direction", side)
+		b = append(jsontext.AppendField(b, "truncate"), "true"...)
+		b = jsontext.AppendStringField(b, "truncation_direction", side)
 	default:
 		return nil, wire.Invalid("embed.truncate", "is not one of: none, start, end")
 	}
@@ -98,9 +99,9 @@ func embedding(b []byte, e *schemas.EmbedSpec, tei bool) ([]byte, error) {
 
 // similarity appends a query and what is to be compared with it.
 func similarity(b []byte, r *schemas.RerankSpec) []byte {
-	b = append(wire.AppendField(b, "inputs"), '{')
-	b = wire.AppendString(wire.AppendField(b, "source_sentence"), r.Query)
-	return append(wire.AppendStrings(wire.AppendField(b, "sentences"), documents(r)), '}')
+	b = append(jsontext.AppendField(b, "inputs"), '{')
+	b = jsontext.AppendString(jsontext.AppendField(b, "source_sentence"), r.Query)
+	return append(jsontext.AppendStrings(jsontext.AppendField(b, "sentences"), documents(r)), '}')
 }
 
 func documents(r *schemas.RerankSpec) []string {
@@ -115,12 +116,12 @@ func picture(b []byte, s *schemas.ImageSpec) ([]byte, error) {
 	if err := oneImage(s); err != nil {
 		return nil, err
 	}
-	b = wire.AppendString(wire.AppendField(b, "inputs"), s.Prompt)
+	b = jsontext.AppendString(jsontext.AppendField(b, "inputs"), s.Prompt)
 	p, err := looks([]byte(`{`), s)
 	if err != nil {
 		return nil, err
 	}
-	return wire.AppendRawField(b, "parameters", append(p, '}')), nil
+	return jsontext.AppendRawField(b, "parameters", append(p, '}')), nil
 }
 
 func edit(b []byte, s *schemas.ImageSpec) ([]byte, error) {
@@ -135,14 +136,14 @@ func edit(b []byte, s *schemas.ImageSpec) ([]byte, error) {
 	if err := oneImage(s); err != nil {
 		return nil, err
 	}
-	b = wire.AppendBase64(wire.AppendField(b, "inputs"), "", s.Inputs[0].Data)
-	p := wire.AppendStringField([]byte(`{`), "prompt", s.Prompt)
-	p = wire.AppendFloatField(p, "strength", s.Strength)
+	b = jsontext.AppendBase64(jsontext.AppendField(b, "inputs"), "", s.Inputs[0].Data)
+	p := jsontext.AppendStringField([]byte(`{`), "prompt", s.Prompt)
+	p = jsontext.AppendFloatField(p, "strength", s.Strength)
 	p, err := looks(p, s)
 	if err != nil {
 		return nil, err
 	}
-	return wire.AppendRawField(b, "parameters", append(p, '}')), nil
+	return jsontext.AppendRawField(b, "parameters", append(p, '}')), nil
 }
 
 func oneImage(s *schemas.ImageSpec) error {
@@ -167,12 +168,12 @@ func looks(b []byte, s *schemas.ImageSpec) ([]byte, error) {
 		}
 		width, height = &x, &y
 	}
-	b = wire.AppendIntField(b, "width", width)
-	b = wire.AppendIntField(b, "height", height)
-	b = wire.AppendStringField(b, "negative_prompt", s.Negative)
-	b = wire.AppendFloatField(b, "guidance_scale", s.Guidance)
-	b = wire.AppendIntField(b, "num_inference_steps", s.Steps)
-	return wire.AppendIntField(b, "seed", s.Seed), nil
+	b = jsontext.AppendIntField(b, "width", width)
+	b = jsontext.AppendIntField(b, "height", height)
+	b = jsontext.AppendStringField(b, "negative_prompt", s.Negative)
+	b = jsontext.AppendFloatField(b, "guidance_scale", s.Guidance)
+	b = jsontext.AppendIntField(b, "num_inference_steps", s.Steps)
+	return jsontext.AppendIntField(b, "seed", s.Seed), nil
 }
 
 // encodeRecording returns the request for the words of a recording: its bytes, or
@@ -188,19 +189,19 @@ func (a *Adapter) encodeRecording(ctx context.Context, call provider.Call) (*htt
 	}
 	var p []byte
 	if t.Timestamps == "word" {
-		p = append(wire.AppendField(append(p, '{'), "return_timestamps"), `"word"`...)
+		p = append(jsontext.AppendField(append(p, '{'), "return_timestamps"), `"word"`...)
 	} else if t.Timestamps != "" {
-		p = append(wire.AppendField(append(p, '{'), "return_timestamps"), "true"...)
+		p = append(jsontext.AppendField(append(p, '{'), "return_timestamps"), "true"...)
 	}
 	if t.Language != "" || t.Translate || t.Temperature != nil {
 		if len(p) == 0 {
 			p = append(p, '{')
 		}
-		p = append(wire.AppendField(p, "generation_parameters"), '{')
-		p = wire.AppendStringField(p, "language", t.Language)
-		p = wire.AppendFloatField(p, "temperature", t.Temperature)
+		p = append(jsontext.AppendField(p, "generation_parameters"), '{')
+		p = jsontext.AppendStringField(p, "language", t.Language)
+		p = jsontext.AppendFloatField(p, "temperature", t.Temperature)
 		if t.Translate {
-			p = wire.AppendStringField(p, "task", "translate")
+			p = jsontext.AppendStringField(p, "task", "translate")
 		}
 		p = append(p, '}')
 	}
@@ -215,9 +216,9 @@ func (a *Adapter) encodeRecording(ctx context.Context, call provider.Call) (*htt
 		}
 		return wire.Post(ctx, u, h, t.Audio.Data), nil
 	}
-	b := wire.AppendBase64(wire.AppendField([]byte(`{`), "inputs"), "", t.Audio.Data)
+	b := jsontext.AppendBase64(jsontext.AppendField([]byte(`{`), "inputs"), "", t.Audio.Data)
 	if len(p) > 0 {
-		b = wire.AppendRawField(b, "parameters", append(p, '}'))
+		b = jsontext.AppendRawField(b, "parameters", append(p, '}'))
 	}
 	return a.post(ctx, call, u, append(b, '}'))
 }
@@ -234,11 +235,11 @@ func (a *Adapter) encodeTEI(ctx context.Context, call provider.Call) (*http.Requ
 		if b, err = embedding(b, req.Embed, true); err != nil {
 			return nil, err
 		}
-		b = wire.AppendIntField(b, "dimensions", req.Embed.Dimensions)
+		b = jsontext.AppendIntField(b, "dimensions", req.Embed.Dimensions)
 	case schemas.OpRerank:
 		path = "rerank"
-		b = wire.AppendString(wire.AppendField(b, "query"), req.Rerank.Query)
-		b = wire.AppendStrings(wire.AppendField(b, "texts"), documents(req.Rerank))
+		b = jsontext.AppendString(jsontext.AppendField(b, "query"), req.Rerank.Query)
+		b = jsontext.AppendStrings(jsontext.AppendField(b, "texts"), documents(req.Rerank))
 	default:
 		return nil, wire.Unsupported("op", "is not offered by this endpoint: TEI only embeds and ranks")
 	}

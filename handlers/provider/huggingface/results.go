@@ -11,6 +11,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // body reads an answer that is JSON, and refuses one that is an error with the
@@ -24,7 +25,7 @@ func (a *Adapter) body(res *http.Response) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := wire.NewCursor(b)
+	c := jsontext.NewCursor(b)
 	wrong := false
 	if c.Kind() == '{' {
 		c.Object()

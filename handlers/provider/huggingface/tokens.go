@@ -1,7 +1,7 @@
 package huggingface
 
 import (
-	"github.com/sira-ai/sira/handlers/provider/wire"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // generated is what was generated, or one event of it.
@@ -29,7 +29,7 @@ type details struct {
 
 // parse reads an object of which the cursor stands before. Slices share memory
 // with what was read.
-func (g *generated) parse(c *wire.Cursor) {
+func (g *generated) parse(c *jsontext.Cursor) {
 	g.details.input, g.details.output = -1, -1
 	if !c.Object() {
 		return
@@ -59,7 +59,7 @@ func (g *generated) parse(c *wire.Cursor) {
 	}
 }
 
-func (t *token) parse(c *wire.Cursor) {
+func (t *token) parse(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -78,7 +78,7 @@ func (t *token) parse(c *wire.Cursor) {
 }
 
 func (d *details) parse(raw []byte) {
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	if !c.Object() {
 		return
 	}
@@ -108,7 +108,7 @@ func (d *details) parse(raw []byte) {
 	}
 }
 
-func items(c *wire.Cursor) int64 {
+func items(c *jsontext.Cursor) int64 {
 	var n int64
 	if c.Array() {
 		for c.Item() {

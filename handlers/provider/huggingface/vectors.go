@@ -8,6 +8,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // averaged says what was done with vectors of tokens.
@@ -55,7 +56,7 @@ func nested(b []byte) (rows [][]float32, blocks [][][]float32, err error) {
 			break
 		}
 	}
-	c := wire.NewCursor(b)
+	c := jsontext.NewCursor(b)
 	r := vectors{c: &c}
 	switch depth {
 	case 1:
@@ -80,7 +81,7 @@ var errVector = errors.New("it holds something else than numbers")
 // vectors reads lists of numbers; a thousand of them each is usual, so it is not
 // left to encoding/json.
 type vectors struct {
-	c    *wire.Cursor
+	c    *jsontext.Cursor
 	size int // of the vector before
 	bad  bool
 }

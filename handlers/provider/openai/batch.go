@@ -11,6 +11,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // The API for batches: a file of requests goes up, a batch is made of it, and its
@@ -180,10 +181,10 @@ func (b *batches) lines(ctx context.Context, asked provider.Batch, refuse func(i
 		if err != nil {
 			return nil, "", fmt.Errorf("writing a call of the batch: %w", err)
 		}
-		line := wire.AppendStringField([]byte{'{'}, "custom_id", wire.CallID(asked.ID, i))
-		line = wire.AppendStringField(line, "method", http.MethodPost)
-		line = wire.AppendStringField(line, "url", "/v1/"+at)
-		line = append(wire.AppendRawField(line, "body", body), "}\n"...)
+		line := jsontext.AppendStringField([]byte{'{'}, "custom_id", wire.CallID(asked.ID, i))
+		line = jsontext.AppendStringField(line, "method", http.MethodPost)
+		line = jsontext.AppendStringField(line, "url", "/v1/"+at)
+		line = append(jsontext.AppendRawField(line, "body", body), "}\n"...)
 		if n == maxBatchRequests || len(file)+len(line) > maxBatchFile {
 			refuse(i, provider.ErrBatchFull)
 			continue

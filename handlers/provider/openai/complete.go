@@ -6,6 +6,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // prompt returns the JSON of a request to go on with a text. Its answer differs
@@ -29,20 +30,20 @@ func (a *Adapter) prompt(call provider.Call) ([]byte, error) {
 		return nil, wire.Unsupported("output.format", "is not known to op complete: use chat")
 	}
 	b := append(make([]byte, 0, 256+text.Len()), '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = wire.AppendString(wire.AppendField(b, "prompt"), text.String())
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = jsontext.AppendString(jsontext.AppendField(b, "prompt"), text.String())
 	b = a.sampling(b, req)
 	if s := req.Sampling; s != nil {
-		b = wire.AppendIntField(b, "logprobs", s.LogProbs)
+		b = jsontext.AppendIntField(b, "logprobs", s.LogProbs)
 	}
-	b = wire.AppendIntField(b, "max_tokens", req.MaxTokens)
+	b = jsontext.AppendIntField(b, "max_tokens", req.MaxTokens)
 	if a.config.EndUserField != "" {
-		b = wire.AppendStringField(b, "user", req.EndUser)
+		b = jsontext.AppendStringField(b, "user", req.EndUser)
 	}
 	if req.Stream {
-		b = append(wire.AppendField(b, "stream"), "true"...)
+		b = append(jsontext.AppendField(b, "stream"), "true"...)
 		if !a.config.NoStreamUsage {
-			b = append(wire.AppendField(b, "stream_options"), `{"include_usage":true}`...)
+			b = append(jsontext.AppendField(b, "stream_options"), `{"include_usage":true}`...)
 		}
 	}
 	return a.closed(b, call, "model", "prompt", "stream", "stream_options")

@@ -6,6 +6,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // conversation returns the JSON of a request to the responses API, which has a
@@ -23,20 +24,20 @@ func (a *Adapter) conversation(call provider.Call) ([]byte, error) {
 		case len(s.Stop) > 0:
 			return nil, wire.Unsupported("sampling.stop", "is not known to this API: use api: chat")
 		}
-		b = wire.AppendFloatField(b, "temperature", s.Temperature)
-		b = wire.AppendFloatField(b, "top_p", s.TopP)
-		b = wire.AppendIntField(b, "top_logprobs", s.LogProbs)
+		b = jsontext.AppendFloatField(b, "temperature", s.Temperature)
+		b = jsontext.AppendFloatField(b, "top_p", s.TopP)
+		b = jsontext.AppendIntField(b, "top_logprobs", s.LogProbs)
 	}
-	b = wire.AppendIntField(b, "max_output_tokens", req.MaxTokens)
+	b = jsontext.AppendIntField(b, "max_output_tokens", req.MaxTokens)
 	b = a.shared(b, req)
 	b = a.include(b, req)
 	if a.config.Background {
-		b = append(wire.AppendField(b, "background"), "true"...)
+		b = append(jsontext.AppendField(b, "background"), "true"...)
 	}
 	store := a.config.Store || a.config.Background
-	b = wire.AppendBoolField(b, "store", &store)
+	b = jsontext.AppendBoolField(b, "store", &store)
 	if req.Stream {
-		b = append(wire.AppendField(b, "stream"), "true"...)
+		b = append(jsontext.AppendField(b, "stream"), "true"...)
 	}
 	return a.closed(b, call, "model", "input", "stream")
 }
@@ -60,8 +61,8 @@ func (a *Adapter) items(call provider.Call) ([]byte, error) {
 		return nil, wire.Unsupported("output.modalities", "are not known to this API: use api: chat")
 	}
 	b := append(make([]byte, 0, sizeOf(req)), '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = append(wire.AppendField(b, "input"), '[')
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = append(jsontext.AppendField(b, "input"), '[')
 	w := itemWriter{a: a, types: outputTypes(req)}
 	var err error
 	for i := range req.Messages {
@@ -75,8 +76,8 @@ func (a *Adapter) items(call provider.Call) ([]byte, error) {
 	}
 	b = textFormat(b, req.Output)
 	if t := req.Thinking; t != nil && t.Effort != "" {
-		b = append(wire.AppendField(b, "reasoning"), `{"effort":`...)
-		b = append(wire.AppendString(b, t.Effort), '}')
+		b = append(jsontext.AppendField(b, "reasoning"), `{"effort":`...)
+		b = append(jsontext.AppendString(b, t.Effort), '}')
 	}
 	return b, nil
 }
@@ -94,7 +95,7 @@ func (a *Adapter) include(b []byte, req *schemas.Request) []byte {
 	if len(fields) == 0 {
 		return b
 	}
-	return wire.AppendStrings(wire.AppendField(b, "include"), fields)
+	return jsontext.AppendStrings(jsontext.AppendField(b, "include"), fields)
 }
 
 func (a *Adapter) thoughtBefore(req *schemas.Request) bool {
@@ -118,29 +119,29 @@ func (a *Adapter) returns(r *schemas.Reasoning) bool {
 // for granted unless it is told otherwise.
 func (a *Adapter) flatTools(b []byte, req *schemas.Request) ([]byte, error) {
 	if len(req.Tools) > 0 {
-		b = append(wire.AppendField(b, "tools"), '[')
+		b = append(jsontext.AppendField(b, "tools"), '[')
 		for i := range req.Tools {
 			t := &req.Tools[i]
 			own, err := a.ownTool(t, i)
 			if err != nil {
 				return nil, err
 			}
-			b = wire.AppendItem(b)
+			b = jsontext.AppendItem(b)
 			if own.whole {
 				b = append(b, own.fields...)
 				continue
 			}
 			b = append(b, `{"type":"function","name":`...)
-			b = wire.AppendString(b, t.Name)
-			b = wire.AppendStringField(b, "description", t.Description)
+			b = jsontext.AppendString(b, t.Name)
+			b = jsontext.AppendStringField(b, "description", t.Description)
 			parameters := []byte(t.Parameters)
 			if len(parameters) == 0 {
 				parameters = []byte("null")
 			}
-			b = wire.AppendRawField(b, "parameters", parameters)
+			b = jsontext.AppendRawField(b, "parameters", parameters)
 			strict := t.Strict != nil && *t.Strict
-			b = wire.AppendBoolField(b, "strict", &strict)
-			b = append(wire.AppendFields(b, own.fields), '}')
+			b = jsontext.AppendBoolField(b, "strict", &strict)
+			b = append(jsontext.AppendFields(b, own.fields), '}')
 		}
 		b = append(b, ']')
 	}
@@ -151,20 +152,20 @@ func (a *Adapter) flatTools(b []byte, req *schemas.Request) ([]byte, error) {
 	switch {
 	case c.Mode == "":
 	case c.Mode != "named":
-		b = wire.AppendStringField(b, "tool_choice", c.Mode)
+		b = jsontext.AppendStringField(b, "tool_choice", c.Mode)
 	case len(c.Names) == 1:
-		b = append(wire.AppendField(b, "tool_choice"), `{"type":"function","name":`...)
-		b = append(wire.AppendString(b, c.Names[0]), '}')
+		b = append(jsontext.AppendField(b, "tool_choice"), `{"type":"function","name":`...)
+		b = append(jsontext.AppendString(b, c.Names[0]), '}')
 	default:
-		b = append(wire.AppendField(b, "tool_choice"), `{"type":"allowed_tools","mode":"required","tools":[`...)
+		b = append(jsontext.AppendField(b, "tool_choice"), `{"type":"allowed_tools","mode":"required","tools":[`...)
 		for _, name := range c.Names {
-			b = append(wire.AppendItem(b), `{"type":"function","name":`...)
-			b = append(wire.AppendString(b, name), '}')
+			b = append(jsontext.AppendItem(b), `{"type":"function","name":`...)
+			b = append(jsontext.AppendString(b, name), '}')
 		}
 		b = append(b, "]}"...)
 	}
 	if c.DisableParallel {
-		b = append(wire.AppendField(b, "parallel_tool_calls"), "false"...)
+		b = append(jsontext.AppendField(b, "parallel_tool_calls"), "false"...)
 	}
 	return b, nil
 }
@@ -175,12 +176,12 @@ func textFormat(b []byte, o *schemas.OutputSpec) []byte {
 	}
 	switch o.Format {
 	case "json":
-		b = append(wire.AppendField(b, "text"), `{"format":{"type":"json_object"}}`...)
+		b = append(jsontext.AppendField(b, "text"), `{"format":{"type":"json_object"}}`...)
 	case "json_schema":
-		b = append(wire.AppendField(b, "text"), `{"format":{"type":"json_schema"`...)
-		b = wire.AppendStringField(b, "name", cmp.Or(o.Name, schemaName))
-		b = wire.AppendRawField(b, "schema", o.Schema)
-		b = wire.AppendBoolField(b, "strict", o.Strict)
+		b = append(jsontext.AppendField(b, "text"), `{"format":{"type":"json_schema"`...)
+		b = jsontext.AppendStringField(b, "name", cmp.Or(o.Name, schemaName))
+		b = jsontext.AppendRawField(b, "schema", o.Schema)
+		b = jsontext.AppendBoolField(b, "strict", o.Strict)
 		b = append(b, "}}"...)
 	}
 	return b

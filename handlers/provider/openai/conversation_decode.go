@@ -8,6 +8,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // talk puts what the responses API says into an answer with one choice.
@@ -45,7 +46,7 @@ func (a *Adapter) conversationWhole(from io.Reader, size int64, req *schemas.Req
 		return nil, err
 	}
 	var r reply
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	r.parse(&c)
 	if err := c.End(); err != nil {
 		return nil, wire.Malformed("it is not the JSON of a response", err)

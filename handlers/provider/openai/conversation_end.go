@@ -6,6 +6,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // end completes the answer with the response as a whole.
@@ -19,7 +20,7 @@ func (t *talk) end(r *reply, req *schemas.Request) (*schemas.Response, error) {
 		return t.pending(r, state), nil
 	}
 	t.answer.Open(0)
-	c := wire.NewCursor(r.output)
+	c := jsontext.NewCursor(r.output)
 	if c.Array() {
 		for place := 0; c.Item(); place++ {
 			var o output
@@ -130,7 +131,7 @@ func (t *talk) use(r *reply) {
 }
 
 func toolUsage(u *schemas.Usage, raw []byte) {
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	if !c.Object() {
 		return
 	}
@@ -161,7 +162,7 @@ func (a *Adapter) readCount(res *http.Response) (*schemas.Response, error) {
 		return nil, err
 	}
 	n, told := int64(0), false
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	if c.Object() {
 		for c.Key() {
 			if string(c.Name()) == "input_tokens" {

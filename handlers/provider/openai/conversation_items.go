@@ -7,6 +7,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // open begins an item, of which little is known yet.
@@ -78,7 +79,7 @@ func (t *talk) close(place int, o *output) error {
 // contents takes in of a message what has not come as pieces.
 func (t *talk) contents(raw []byte, i *item) {
 	whole := i.text == 0
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	if !c.Array() {
 		return
 	}
@@ -119,7 +120,7 @@ func (t *talk) contents(raw []byte, i *item) {
 func (t *talk) thoughts(place int, o *output) {
 	n := 0
 	for _, raw := range [][]byte{o.summary, o.content} {
-		c := wire.NewCursor(raw)
+		c := jsontext.NewCursor(raw)
 		if !c.Array() {
 			continue
 		}

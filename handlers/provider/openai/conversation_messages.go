@@ -7,6 +7,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // outputTypes are the types of the results of calls that are not of functions, by
@@ -65,27 +66,27 @@ func (w *itemWriter) message(b []byte, m *schemas.Message, i int) ([]byte, error
 	if role == schemas.RoleDeveloper && w.a.config.DeveloperAsSystem {
 		role = schemas.RoleSystem
 	}
-	b = append(wire.AppendItem(b), `{"role":`...)
-	b = wire.AppendString(b, string(role))
-	b = append(wire.AppendField(b, "content"), '[')
+	b = append(jsontext.AppendItem(b), `{"role":`...)
+	b = jsontext.AppendString(b, string(role))
+	b = append(jsontext.AppendField(b, "content"), '[')
 	for j := range m.Parts {
 		if m.Parts[j].Kind == schemas.PartToolResult {
 			continue
 		}
 		var why string
-		if b, why = input(wire.AppendItem(b), &m.Parts[j]); why != "" {
+		if b, why = input(jsontext.AppendItem(b), &m.Parts[j]); why != "" {
 			return nil, wire.Unsupported(field(i, j), why)
 		}
 	}
-	return append(wire.AppendFields(append(b, ']'), m.Ext[w.a.variant.Name]), '}'), nil
+	return append(jsontext.AppendFields(append(b, ']'), m.Ext[w.a.variant.Name]), '}'), nil
 }
 
 // result appends the result of a tool, which may hold pictures and files here.
 func (w *itemWriter) result(b []byte, r *schemas.ToolResult, name string) ([]byte, error) {
 	typ := cmp.Or(w.types[r.CallID], "function_call_output")
-	b = append(wire.AppendItem(b), `{"type":"`+typ+`","call_id":`...)
-	b = wire.AppendString(b, r.CallID)
-	b = wire.AppendField(b, "output")
+	b = append(jsontext.AppendItem(b), `{"type":"`+typ+`","call_id":`...)
+	b = jsontext.AppendString(b, r.CallID)
+	b = jsontext.AppendField(b, "output")
 	if typ == computerCall+"_output" && len(r.Parts) == 1 && r.Parts[0].Kind == schemas.PartImage {
 		why := ""
 		if b, why = screenshot(b, r.Parts[0].Media); why != "" {
@@ -98,12 +99,12 @@ func (w *itemWriter) result(b []byte, r *schemas.ToolResult, name string) ([]byt
 		plainText = plainText && r.Parts[k].Kind == schemas.PartText
 	}
 	if plainText {
-		return append(wire.AppendString(b, schemas.Message{Parts: r.Parts}.Text()), '}'), nil
+		return append(jsontext.AppendString(b, schemas.Message{Parts: r.Parts}.Text()), '}'), nil
 	}
 	b = append(b, '[')
 	for k := range r.Parts {
 		var why string
-		if b, why = input(wire.AppendItem(b), &r.Parts[k]); why != "" {
+		if b, why = input(jsontext.AppendItem(b), &r.Parts[k]); why != "" {
 			return nil, wire.Unsupported(fmt.Sprintf("%s.tool_result.parts[%d]", name, k), why)
 		}
 	}
@@ -116,20 +117,20 @@ func input(b []byte, p *schemas.Part) ([]byte, string) {
 	switch p.Kind {
 	case schemas.PartText:
 		b = append(b, `{"type":"input_text","text":`...)
-		return append(wire.AppendString(b, p.Text), '}'), ""
+		return append(jsontext.AppendString(b, p.Text), '}'), ""
 	case schemas.PartImage:
 		b, why := pointed(append(b, `{"type":"input_image"`...), m)
-		return append(wire.AppendStringField(b, "detail", m.Detail), '}'), why
+		return append(jsontext.AppendStringField(b, "detail", m.Detail), '}'), why
 	case schemas.PartFile:
 		b = append(b, `{"type":"input_file"`...)
 		switch {
 		case len(m.Data) > 0:
-			b = wire.AppendString(wire.AppendField(b, "filename"), cmp.Or(m.Name, "file"))
-			b = wire.AppendBase64(wire.AppendField(b, "file_data"), "data:"+plain(withType(m).MIME)+";base64,", m.Data)
+			b = jsontext.AppendString(jsontext.AppendField(b, "filename"), cmp.Or(m.Name, "file"))
+			b = jsontext.AppendBase64(jsontext.AppendField(b, "file_data"), "data:"+plain(withType(m).MIME)+";base64,", m.Data)
 		case m.URL != "":
-			b = wire.AppendString(wire.AppendField(b, "file_url"), m.URL)
+			b = jsontext.AppendString(jsontext.AppendField(b, "file_url"), m.URL)
 		case m.FileID != "":
-			b = wire.AppendString(wire.AppendField(b, "file_id"), m.FileID)
+			b = jsontext.AppendString(jsontext.AppendField(b, "file_id"), m.FileID)
 		default:
 			return b, "is a claim check: give its data, URL or file id"
 		}
@@ -150,11 +151,11 @@ func screenshot(b []byte, m *schemas.Media) ([]byte, string) {
 func pointed(b []byte, m *schemas.Media) ([]byte, string) {
 	switch {
 	case len(m.Data) > 0:
-		return wire.AppendBase64(wire.AppendField(b, "image_url"), "data:"+plain(withType(m).MIME)+";base64,", m.Data), ""
+		return jsontext.AppendBase64(jsontext.AppendField(b, "image_url"), "data:"+plain(withType(m).MIME)+";base64,", m.Data), ""
 	case m.URL != "":
-		return wire.AppendString(wire.AppendField(b, "image_url"), m.URL), ""
+		return jsontext.AppendString(jsontext.AppendField(b, "image_url"), m.URL), ""
 	case m.FileID != "":
-		return wire.AppendString(wire.AppendField(b, "file_id"), m.FileID), ""
+		return jsontext.AppendString(jsontext.AppendField(b, "file_id"), m.FileID), ""
 	}
 	return b, "is a claim check: give its data, URL or file id"
 }
@@ -166,18 +167,18 @@ func (w *itemWriter) said(b []byte, m *schemas.Message, i int) ([]byte, error) {
 		p := &m.Parts[j]
 		switch p.Kind {
 		case schemas.PartText:
-			b = append(wire.AppendItem(b), `{"type":"message","role":"assistant","content":[{"type":"output_text","annotations":[],"text":`...)
-			b = append(wire.AppendString(b, p.Text), "}]}"...)
+			b = append(jsontext.AppendItem(b), `{"type":"message","role":"assistant","content":[{"type":"output_text","annotations":[],"text":`...)
+			b = append(jsontext.AppendString(b, p.Text), "}]}"...)
 		case schemas.PartRefusal:
-			b = append(wire.AppendItem(b), `{"type":"message","role":"assistant","content":[{"type":"refusal","refusal":`...)
-			b = append(wire.AppendString(b, p.Text), "}]}"...)
+			b = append(jsontext.AppendItem(b), `{"type":"message","role":"assistant","content":[{"type":"refusal","refusal":`...)
+			b = append(jsontext.AppendString(b, p.Text), "}]}"...)
 		case schemas.PartReasoning:
 			if w.a.returns(p.Reasoning) {
-				b = reasoning(wire.AppendItem(b), p.Reasoning)
+				b = reasoning(jsontext.AppendItem(b), p.Reasoning)
 			}
 		case schemas.PartToolCall:
 			var why string
-			if b, why = called(wire.AppendItem(b), p.ToolCall); why != "" {
+			if b, why = called(jsontext.AppendItem(b), p.ToolCall); why != "" {
 				return nil, wire.Unsupported(field(i, j), why)
 			}
 		case schemas.PartImage: // which the model painted: its tool call stands beside it
@@ -190,14 +191,14 @@ func (w *itemWriter) said(b []byte, m *schemas.Message, i int) ([]byte, error) {
 
 func reasoning(b []byte, r *schemas.Reasoning) []byte {
 	b = append(b, `{"type":"reasoning","id":`...)
-	b = wire.AppendString(b, r.ID)
-	b = append(wire.AppendField(b, "summary"), '[')
+	b = jsontext.AppendString(b, r.ID)
+	b = append(jsontext.AppendField(b, "summary"), '[')
 	if r.Text != "" {
 		b = append(b, `{"type":"summary_text","text":`...)
-		b = append(wire.AppendString(b, r.Text), '}')
+		b = append(jsontext.AppendString(b, r.Text), '}')
 	}
 	b = append(b, ']')
-	return append(wire.AppendStringField(b, "encrypted_content", r.Signature), '}')
+	return append(jsontext.AppendStringField(b, "encrypted_content", r.Signature), '}')
 }
 
 func called(b []byte, c *schemas.ToolCall) ([]byte, string) {
@@ -209,12 +210,12 @@ func called(b []byte, c *schemas.ToolCall) ([]byte, string) {
 		return append(b, c.Arguments...), ""
 	case "custom":
 		b = append(b, `{"type":"custom_tool_call","call_id":`...)
-		b = wire.AppendString(b, c.ID)
-		b = wire.AppendString(wire.AppendField(b, "name"), c.Name)
-		return append(wire.AppendString(wire.AppendField(b, "input"), c.Arguments), '}'), ""
+		b = jsontext.AppendString(b, c.ID)
+		b = jsontext.AppendString(jsontext.AppendField(b, "name"), c.Name)
+		return append(jsontext.AppendString(jsontext.AppendField(b, "input"), c.Arguments), '}'), ""
 	}
 	b = append(b, `{"type":"function_call","call_id":`...)
-	b = wire.AppendString(b, c.ID)
-	b = wire.AppendString(wire.AppendField(b, "name"), c.Name)
-	return append(wire.AppendString(wire.AppendField(b, "arguments"), c.Arguments), '}'), ""
+	b = jsontext.AppendString(b, c.ID)
+	b = jsontext.AppendString(jsontext.AppendField(b, "name"), c.Name)
+	return append(jsontext.AppendString(jsontext.AppendField(b, "arguments"), c.Arguments), '}'), ""
 }

@@ -1,6 +1,6 @@
 package openai
 
-import "github.com/sira-ai/sira/handlers/provider/wire"
+import "github.com/sira-ai/sira/schemas/jsontext"
 
 // reply is a response object. Its slices share the memory of what was parsed.
 type reply struct {
@@ -12,7 +12,7 @@ type reply struct {
 	refused            bool // it is an error with the status of a success
 }
 
-func (r *reply) parse(c *wire.Cursor) {
+func (r *reply) parse(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -78,13 +78,13 @@ type eventReader struct {
 func (r *eventReader) parse(e *event, data []byte) error {
 	if values, ok := r.stencil.fit(data); ok {
 		e.kind, e.place, e.content, e.summary = r.last.kind, r.last.place, r.last.content, r.last.summary
-		c := wire.NewCursor(values[r.hole])
+		c := jsontext.NewCursor(values[r.hole])
 		e.delta = c.Text()
 		return nil
 	}
 	var spans [maxHoles]span
 	holes, hole := 0, -1
-	c := wire.NewCursor(data)
+	c := jsontext.NewCursor(data)
 	if c.Object() {
 		for c.Key() {
 			name := string(c.Name())
@@ -114,7 +114,7 @@ func (r *eventReader) parse(e *event, data []byte) error {
 	return nil
 }
 
-func (e *event) field(c *wire.Cursor, name string) {
+func (e *event) field(c *jsontext.Cursor, name string) {
 	switch name {
 	case "type":
 		e.kind = c.Text()
@@ -154,7 +154,7 @@ type output struct {
 
 func (o *output) read(raw []byte) {
 	o.raw, o.format = raw, "png"
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	if !c.Object() {
 		return
 	}

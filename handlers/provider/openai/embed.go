@@ -12,6 +12,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // embedding returns the JSON of a request for vectors.
@@ -25,19 +26,19 @@ func (a *Adapter) embedding(call provider.Call) ([]byte, error) {
 		size += len(e.Inputs[i].Text) + 16
 	}
 	b := append(make([]byte, 0, size), '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = append(wire.AppendField(b, "input"), '[')
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = append(jsontext.AppendField(b, "input"), '[')
 	for i := range e.Inputs {
 		if e.Inputs[i].Kind != schemas.PartText {
 			return nil, wire.Unsupported(fmt.Sprintf("embed.inputs[%d]", i), "is no text: this provider embeds texts only")
 		}
-		b = wire.AppendString(wire.AppendItem(b), e.Inputs[i].Text)
+		b = jsontext.AppendString(jsontext.AppendItem(b), e.Inputs[i].Text)
 	}
 	b = append(b, ']')
-	b = wire.AppendIntField(b, "dimensions", e.Dimensions)
-	b = wire.AppendStringField(b, "encoding_format", a.config.Embedding)
+	b = jsontext.AppendIntField(b, "dimensions", e.Dimensions)
+	b = jsontext.AppendStringField(b, "encoding_format", a.config.Embedding)
 	if a.config.EndUserField != "" {
-		b = wire.AppendStringField(b, "user", call.Request.EndUser)
+		b = jsontext.AppendStringField(b, "user", call.Request.EndUser)
 	}
 	return a.closed(b, call, "model", "input")
 }
@@ -50,7 +51,7 @@ func (a *Adapter) readEmbeddings(res *http.Response, req *schemas.Request) (*sch
 	}
 	out := &schemas.Response{}
 	u, used := schemas.Usage{}, false
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	if c.Object() {
 		for c.Key() {
 			switch string(c.Name()) {
@@ -85,7 +86,7 @@ func (a *Adapter) readEmbeddings(res *http.Response, req *schemas.Request) (*sch
 	return out, nil
 }
 
-func embeddings(c *wire.Cursor) ([]schemas.Embedding, error) {
+func embeddings(c *jsontext.Cursor) ([]schemas.Embedding, error) {
 	var all []schemas.Embedding
 	if !c.Array() {
 		return nil, nil
@@ -114,7 +115,7 @@ func embeddings(c *wire.Cursor) ([]schemas.Embedding, error) {
 }
 
 // vector reads a list of numbers, or base64 of little-endian 32-bit floats.
-func vector(c *wire.Cursor) ([]float32, error) {
+func vector(c *jsontext.Cursor) ([]float32, error) {
 	if c.Kind() == '"' {
 		b, err := base64.StdEncoding.DecodeString(c.Text())
 		if err != nil || len(b)%4 != 0 {

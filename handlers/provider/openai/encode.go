@@ -8,6 +8,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // body returns the JSON of a chat completions request. It is written by hand:
@@ -19,8 +20,8 @@ func (a *Adapter) body(call provider.Call) ([]byte, error) {
 	}
 	b := make([]byte, 0, sizeOf(req))
 	b = append(b, '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = append(wire.AppendField(b, "messages"), '[')
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = append(jsontext.AppendField(b, "messages"), '[')
 	var err error
 	for i := range req.Messages {
 		if b, err = a.message(b, &req.Messages[i], i); err != nil {
@@ -36,14 +37,14 @@ func (a *Adapter) body(call provider.Call) ([]byte, error) {
 	b = a.sampling(b, req)
 	b = logProbs(b, req.Sampling)
 	if req.Thinking != nil {
-		b = wire.AppendStringField(b, "reasoning_effort", req.Thinking.Effort)
+		b = jsontext.AppendStringField(b, "reasoning_effort", req.Thinking.Effort)
 	}
-	b = wire.AppendIntField(b, a.config.MaxTokensField, req.MaxTokens)
+	b = jsontext.AppendIntField(b, a.config.MaxTokensField, req.MaxTokens)
 	b = a.shared(b, req)
 	if req.Stream {
-		b = append(wire.AppendField(b, "stream"), "true"...)
+		b = append(jsontext.AppendField(b, "stream"), "true"...)
 		if !a.config.NoStreamUsage {
-			b = append(wire.AppendField(b, "stream_options"), `{"include_usage":true}`...)
+			b = append(jsontext.AppendField(b, "stream_options"), `{"include_usage":true}`...)
 		}
 	}
 	return a.closed(b, call, "model", "messages", "stream", "stream_options")
@@ -105,12 +106,12 @@ func (a *Adapter) message(b []byte, m *schemas.Message, i int) ([]byte, error) {
 			rest++
 			continue
 		}
-		b = append(wire.AppendItem(b), `{"role":"tool","tool_call_id":`...)
-		b = wire.AppendString(b, r.CallID)
+		b = append(jsontext.AppendItem(b), `{"role":"tool","tool_call_id":`...)
+		b = jsontext.AppendString(b, r.CallID)
 		if k := slices.IndexFunc(r.Parts, func(p schemas.Part) bool { return p.Kind != schemas.PartText }); k >= 0 {
 			return nil, wire.Unsupported(field(i, j), "has a tool result that is not text")
 		}
-		b = wire.AppendString(wire.AppendField(b, "content"), schemas.Message{Parts: r.Parts}.Text())
+		b = jsontext.AppendString(jsontext.AppendField(b, "content"), schemas.Message{Parts: r.Parts}.Text())
 		b = append(b, '}')
 	}
 	switch {
@@ -123,25 +124,25 @@ func (a *Adapter) message(b []byte, m *schemas.Message, i int) ([]byte, error) {
 	if role == schemas.RoleDeveloper && a.config.DeveloperAsSystem {
 		role = schemas.RoleSystem
 	}
-	b = append(wire.AppendItem(b), '{')
-	b = wire.AppendString(wire.AppendField(b, "role"), string(role))
-	b = wire.AppendStringField(b, "name", m.Name)
+	b = append(jsontext.AppendItem(b), '{')
+	b = jsontext.AppendString(jsontext.AppendField(b, "role"), string(role))
+	b = jsontext.AppendStringField(b, "name", m.Name)
 	var err error
 	if m.Role == schemas.RoleAssistant {
 		b, err = a.said(b, m, i)
 	} else {
 		b, err = a.content(b, m, i)
 	}
-	return append(wire.AppendFields(b, m.Ext[a.variant.Name]), '}'), err
+	return append(jsontext.AppendFields(b, m.Ext[a.variant.Name]), '}'), err
 }
 
 // content appends what a user or the system says: a string where one text is
 // all, else a list.
 func (a *Adapter) content(b []byte, m *schemas.Message, i int) ([]byte, error) {
-	b = wire.AppendField(b, "content")
+	b = jsontext.AppendField(b, "content")
 	if len(m.Parts) <= 1 || a.config.FlattenText {
 		if !slices.ContainsFunc(m.Parts, func(p schemas.Part) bool { return p.Kind != schemas.PartText }) {
-			return wire.AppendString(b, m.Text()), nil
+			return jsontext.AppendString(b, m.Text()), nil
 		}
 	}
 	b = append(b, '[')
@@ -152,16 +153,16 @@ func (a *Adapter) content(b []byte, m *schemas.Message, i int) ([]byte, error) {
 		case schemas.PartToolResult: // already a message of its own
 			continue
 		case schemas.PartText:
-			b = append(wire.AppendItem(b), `{"type":"text","text":`...)
-			b = append(wire.AppendString(b, p.Text), '}')
+			b = append(jsontext.AppendItem(b), `{"type":"text","text":`...)
+			b = append(jsontext.AppendString(b, p.Text), '}')
 		case schemas.PartImage:
-			b, why = image(wire.AppendItem(b), p.Media)
+			b, why = image(jsontext.AppendItem(b), p.Media)
 		case schemas.PartAudio:
-			b, why = a.audio(wire.AppendItem(b), p.Media)
+			b, why = a.audio(jsontext.AppendItem(b), p.Media)
 		case schemas.PartVideo:
-			b, why = a.video(wire.AppendItem(b), p.Media)
+			b, why = a.video(jsontext.AppendItem(b), p.Media)
 		case schemas.PartFile:
-			b, why = file(wire.AppendItem(b), p.Media)
+			b, why = file(jsontext.AppendItem(b), p.Media)
 		default:
 			why = "is of a kind that this provider does not take from a " + string(m.Role)
 		}
@@ -180,20 +181,20 @@ func image(b []byte, m *schemas.Media) ([]byte, string) {
 	case len(m.Data) > 0 && m.MIME == "":
 		return b, "has data without a mime type"
 	case len(m.Data) > 0:
-		b = wire.AppendBase64(b, "data:"+plain(m.MIME)+";base64,", m.Data)
+		b = jsontext.AppendBase64(b, "data:"+plain(m.MIME)+";base64,", m.Data)
 	case m.URL != "":
-		b = wire.AppendString(b, m.URL)
+		b = jsontext.AppendString(b, m.URL)
 	default:
 		return b, "is an image by file id: give its data or URL"
 	}
-	b = wire.AppendStringField(b, "detail", m.Detail)
+	b = jsontext.AppendStringField(b, "detail", m.Detail)
 	return append(b, "}}"...), ""
 }
 
 // byAddress appends a part of a type that vLLM and Together know.
 func byAddress(b []byte, typ, url string) []byte {
 	b = append(b, `{"type":"`+typ+`","`+typ+`":{"url":`...)
-	return append(wire.AppendString(b, url), "}}"...)
+	return append(jsontext.AppendString(b, url), "}}"...)
 }
 
 func (a *Adapter) video(b []byte, m *schemas.Media) ([]byte, string) {
@@ -204,7 +205,7 @@ func (a *Adapter) video(b []byte, m *schemas.Media) ([]byte, string) {
 		return byAddress(b, "video_url", m.URL), ""
 	case len(m.Data) > 0 && m.MIME != "":
 		b = append(b, `{"type":"video_url","video_url":{"url":`...)
-		b = wire.AppendBase64(b, "data:"+plain(m.MIME)+";base64,", m.Data)
+		b = jsontext.AppendBase64(b, "data:"+plain(m.MIME)+";base64,", m.Data)
 		return append(b, "}}"...), ""
 	}
 	return b, "is a film by file id or without a mime type: give its URL or data"
@@ -232,8 +233,8 @@ func inputAudio(b []byte, m *schemas.Media) ([]byte, string) {
 		return b, "is sound by reference: give its data"
 	}
 	b = append(b, `{"type":"input_audio","input_audio":{"data":`...)
-	b = wire.AppendBase64(b, "", m.Data)
-	b = wire.AppendStringField(b, "format", format)
+	b = jsontext.AppendBase64(b, "", m.Data)
+	b = jsontext.AppendStringField(b, "format", format)
 	return append(b, "}}"...), ""
 }
 
@@ -243,10 +244,10 @@ func file(b []byte, m *schemas.Media) ([]byte, string) {
 	case len(m.Data) > 0 && m.MIME == "":
 		return b, "has data without a mime type"
 	case len(m.Data) > 0:
-		b = wire.AppendStringField(b, "filename", m.Name)
-		b = wire.AppendBase64(wire.AppendField(b, "file_data"), "data:"+plain(m.MIME)+";base64,", m.Data)
+		b = jsontext.AppendStringField(b, "filename", m.Name)
+		b = jsontext.AppendBase64(jsontext.AppendField(b, "file_data"), "data:"+plain(m.MIME)+";base64,", m.Data)
 	case m.FileID != "":
-		b = wire.AppendStringField(b, "file_id", m.FileID)
+		b = jsontext.AppendStringField(b, "file_id", m.FileID)
 	default:
 		return b, "is a file by URL: give its data or file id"
 	}
@@ -290,12 +291,12 @@ func (a *Adapter) said(b []byte, m *schemas.Message, i int) ([]byte, error) {
 	}
 	text := m.Text()
 	if text != "" || calls == 0 && refusal.String() == "" && spoken == "" {
-		b = wire.AppendString(wire.AppendField(b, "content"), text)
+		b = jsontext.AppendString(jsontext.AppendField(b, "content"), text)
 	}
-	b = wire.AppendStringField(b, "refusal", refusal.String())
+	b = jsontext.AppendStringField(b, "refusal", refusal.String())
 	if spoken != "" {
-		b = append(wire.AppendField(b, "audio"), `{"id":`...)
-		b = append(wire.AppendString(b, spoken), '}')
+		b = append(jsontext.AppendField(b, "audio"), `{"id":`...)
+		b = append(jsontext.AppendString(b, spoken), '}')
 	}
 	if calls > 0 {
 		b = toolCalls(b, m)
@@ -304,7 +305,7 @@ func (a *Adapter) said(b []byte, m *schemas.Message, i int) ([]byte, error) {
 }
 
 func toolCalls(b []byte, m *schemas.Message) []byte {
-	b = append(wire.AppendField(b, "tool_calls"), '[')
+	b = append(jsontext.AppendField(b, "tool_calls"), '[')
 	for j := range m.Parts {
 		c := m.Parts[j].ToolCall
 		if m.Parts[j].Kind != schemas.PartToolCall || c == nil {
@@ -314,11 +315,11 @@ func toolCalls(b []byte, m *schemas.Message) []byte {
 		if c.Type == "custom" {
 			typ, input = "custom", "input"
 		}
-		b = append(wire.AppendItem(b), `{"type":"`+typ+`","id":`...)
-		b = wire.AppendString(b, c.ID)
-		b = append(wire.AppendField(b, typ), `{"name":`...)
-		b = wire.AppendString(b, c.Name)
-		b = wire.AppendString(wire.AppendField(b, input), c.Arguments)
+		b = append(jsontext.AppendItem(b), `{"type":"`+typ+`","id":`...)
+		b = jsontext.AppendString(b, c.ID)
+		b = append(jsontext.AppendField(b, typ), `{"name":`...)
+		b = jsontext.AppendString(b, c.Name)
+		b = jsontext.AppendString(jsontext.AppendField(b, input), c.Arguments)
 		b = append(b, "}}"...)
 	}
 	return append(b, ']')

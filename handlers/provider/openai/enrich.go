@@ -9,11 +9,12 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // cite takes in annotations: sources of what was said.
 func cite(answer *wire.Answer, choice int, raw json.RawMessage) {
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	if !c.Array() {
 		return
 	}
@@ -26,12 +27,12 @@ func cite(answer *wire.Answer, choice int, raw json.RawMessage) {
 // named like the type; the responses API has them beside the type.
 func citation(raw json.RawMessage) schemas.Citation {
 	cite := schemas.Citation{Raw: bytes.Clone(raw)}
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	citationFields(&c, &cite)
 	return cite
 }
 
-func citationFields(c *wire.Cursor, cite *schemas.Citation) {
+func citationFields(c *jsontext.Cursor, cite *schemas.Citation) {
 	if !c.Object() {
 		return
 	}
@@ -61,7 +62,7 @@ func citationFields(c *wire.Cursor, cite *schemas.Citation) {
 // the sound, and its words.
 func (r *reader) audio(choice int, raw json.RawMessage) error {
 	var id, data, words string
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	if !c.Object() {
 		return nil
 	}

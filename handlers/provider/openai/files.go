@@ -8,6 +8,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // purpose stands where the API wants a purpose and the requester gave none.
@@ -71,7 +72,7 @@ func (a *Adapter) readFiles(res *http.Response) (*schemas.Response, error) {
 	out := &schemas.Response{Usage: schemas.Usage{Source: schemas.UsageNone}}
 	var alone schemas.File
 	isList := false
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	if c.Object() {
 		for c.Key() {
 			if string(c.Name()) != "data" {
@@ -102,7 +103,7 @@ func (a *Adapter) readFiles(res *http.Response) (*schemas.Response, error) {
 	return out, nil
 }
 
-func fileField(c *wire.Cursor, f *schemas.File) {
+func fileField(c *jsontext.Cursor, f *schemas.File) {
 	switch string(c.Name()) {
 	case "id":
 		f.ID = c.Text()

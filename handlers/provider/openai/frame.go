@@ -3,7 +3,7 @@ package openai
 import (
 	"bytes"
 
-	"github.com/sira-ai/sira/handlers/provider/wire"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // parse reads a completion. Slices in it share body's memory.
@@ -27,9 +27,9 @@ func (f *frame) parse(o *completion, body []byte) error {
 	if f.spoken(o, body) {
 		return nil
 	}
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	if f.begins(body) {
-		c = wire.Resume(body, len(f.head))
+		c = jsontext.Resume(body, len(f.head))
 	} else if !c.Object() {
 		return c.End()
 	}
@@ -89,7 +89,7 @@ func (f *frame) spoken(o *completion, body []byte) bool {
 	if !f.first {
 		raw = values[1]
 	}
-	text := wire.NewCursor(raw)
+	text := jsontext.NewCursor(raw)
 	o.choices = append(o.choices, option{index: f.index, message: message{content: text.Text()}})
 	return true
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // picture returns the JSON of a request for new pictures.
@@ -19,18 +20,18 @@ func (a *Adapter) picture(call provider.Call) ([]byte, error) {
 		return nil, wire.Unsupported("image.inputs", "are for op "+string(schemas.OpImageEdit))
 	}
 	b := append(make([]byte, 0, 256+len(s.Prompt)), '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = wire.AppendString(wire.AppendField(b, "prompt"), s.Prompt)
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = jsontext.AppendString(jsontext.AppendField(b, "prompt"), s.Prompt)
 	fields, err := imageFields(call)
 	if err != nil {
 		return nil, err
 	}
 	for _, f := range fields {
 		if f.name == "n" {
-			b = append(wire.AppendField(b, f.name), f.value...)
+			b = append(jsontext.AppendField(b, f.name), f.value...)
 			continue
 		}
-		b = wire.AppendString(wire.AppendField(b, f.name), f.value)
+		b = jsontext.AppendString(jsontext.AppendField(b, f.name), f.value)
 	}
 	return a.closed(b, call, "model", "prompt", "stream")
 }
@@ -137,22 +138,22 @@ func (a *Adapter) encodeReferences(ctx context.Context, call provider.Call, fiel
 	b := []byte{'{'}
 	for _, f := range fields {
 		if f.name == "n" {
-			b = append(wire.AppendField(b, f.name), f.value...)
+			b = append(jsontext.AppendField(b, f.name), f.value...)
 		} else {
-			b = wire.AppendString(wire.AppendField(b, f.name), f.value)
+			b = jsontext.AppendString(jsontext.AppendField(b, f.name), f.value)
 		}
 	}
-	b = append(wire.AppendField(b, "images"), '[')
+	b = append(jsontext.AppendField(b, "images"), '[')
 	for i := range s.Inputs {
 		var why string
-		if b, why = reference(wire.AppendItem(b), &s.Inputs[i]); why != "" {
+		if b, why = reference(jsontext.AppendItem(b), &s.Inputs[i]); why != "" {
 			return nil, wire.Unsupported(fmt.Sprintf("image.inputs[%d]", i), why)
 		}
 	}
 	b = append(b, ']')
 	if s.Mask != nil {
 		var why string
-		if b, why = reference(wire.AppendField(b, "mask"), s.Mask); why != "" {
+		if b, why = reference(jsontext.AppendField(b, "mask"), s.Mask); why != "" {
 			return nil, wire.Unsupported("image.mask", why)
 		}
 	}
@@ -167,11 +168,11 @@ func reference(b []byte, m *schemas.Media) ([]byte, string) {
 	switch {
 	case len(m.Data) > 0:
 		typed := withType(m)
-		b = wire.AppendBase64(append(b, `{"image_url":`...), "data:"+plain(typed.MIME)+";base64,", m.Data)
+		b = jsontext.AppendBase64(append(b, `{"image_url":`...), "data:"+plain(typed.MIME)+";base64,", m.Data)
 	case m.URL != "":
-		b = wire.AppendString(append(b, `{"image_url":`...), m.URL)
+		b = jsontext.AppendString(append(b, `{"image_url":`...), m.URL)
 	case m.FileID != "":
-		b = wire.AppendString(append(b, `{"file_id":`...), m.FileID)
+		b = jsontext.AppendString(append(b, `{"file_id":`...), m.FileID)
 	default:
 		return b, "is a claim check: give its data, URL or file id"
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // readImages reads pictures, whole or as the events of a stream.
@@ -75,7 +76,7 @@ type pictures struct {
 }
 
 func (p *pictures) parse(body []byte) error {
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	var alone schemas.Media
 	var err error
 	if c.Object() {
@@ -111,7 +112,7 @@ func (p *pictures) parse(body []byte) error {
 	return errors.Join(err, c.End())
 }
 
-func pictureField(c *wire.Cursor, m *schemas.Media) error {
+func pictureField(c *jsontext.Cursor, m *schemas.Media) error {
 	switch string(c.Name()) {
 	case "b64_json":
 		b, err := base64.StdEncoding.DecodeString(c.Text())

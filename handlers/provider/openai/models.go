@@ -5,6 +5,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // readModels reads a list of models. Together sends the list without an object
@@ -15,7 +16,7 @@ func (a *Adapter) readModels(res *http.Response) (*schemas.Response, error) {
 		return nil, err
 	}
 	out := &schemas.Response{Usage: schemas.Usage{Source: schemas.UsageNone}}
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	isList := c.Kind() == '['
 	if isList {
 		out.Models = models(&c)
@@ -38,7 +39,7 @@ func (a *Adapter) readModels(res *http.Response) (*schemas.Response, error) {
 	return out, nil
 }
 
-func models(c *wire.Cursor) []schemas.ModelInfo {
+func models(c *jsontext.Cursor) []schemas.ModelInfo {
 	var all []schemas.ModelInfo
 	if !c.Array() {
 		return nil
@@ -57,7 +58,7 @@ func models(c *wire.Cursor) []schemas.ModelInfo {
 	return all
 }
 
-func modelField(c *wire.Cursor, m *schemas.ModelInfo) {
+func modelField(c *jsontext.Cursor, m *schemas.ModelInfo) {
 	switch string(c.Name()) {
 	case "id":
 		m.ID = c.Text()

@@ -8,6 +8,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // moderation returns the JSON of a request for a verdict. The API judges several
@@ -15,13 +16,13 @@ import (
 func (a *Adapter) moderation(call provider.Call) ([]byte, error) {
 	inputs := call.Request.Moderate.Inputs
 	b := append(make([]byte, 0, 256), '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = append(wire.AppendField(b, "input"), '[')
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = append(jsontext.AppendField(b, "input"), '[')
 	for i := range inputs {
 		p, name := &inputs[i], fmt.Sprintf("moderate.inputs[%d]", i)
 		switch {
 		case p.Kind == schemas.PartText:
-			b = wire.AppendString(wire.AppendItem(b), p.Text)
+			b = jsontext.AppendString(jsontext.AppendItem(b), p.Text)
 		case p.Kind != schemas.PartImage:
 			return nil, wire.Unsupported(name, "is neither text nor image")
 		case len(inputs) > 1:
@@ -43,7 +44,7 @@ func (a *Adapter) readModerations(res *http.Response) (*schemas.Response, error)
 		return nil, err
 	}
 	out := &schemas.Response{Usage: schemas.Usage{Source: schemas.UsageNone}}
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	if c.Object() {
 		for c.Key() {
 			switch string(c.Name()) {
@@ -71,7 +72,7 @@ func (a *Adapter) readModerations(res *http.Response) (*schemas.Response, error)
 	return out, nil
 }
 
-func verdict(c *wire.Cursor, index int) schemas.Moderation {
+func verdict(c *jsontext.Cursor, index int) schemas.Moderation {
 	m := schemas.Moderation{Index: index, Categories: map[string]bool{}, Scores: map[string]float64{}}
 	if !c.Object() {
 		return m

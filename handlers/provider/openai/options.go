@@ -10,28 +10,29 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 func (a *Adapter) tools(b []byte, req *schemas.Request) ([]byte, error) {
 	if len(req.Tools) > 0 {
-		b = append(wire.AppendField(b, "tools"), '[')
+		b = append(jsontext.AppendField(b, "tools"), '[')
 		for i := range req.Tools {
 			t := &req.Tools[i]
 			own, err := a.ownTool(t, i)
 			if err != nil {
 				return nil, err
 			}
-			b = wire.AppendItem(b)
+			b = jsontext.AppendItem(b)
 			if own.whole {
 				b = append(b, own.fields...)
 				continue
 			}
 			b = append(b, `{"type":"function","function":{"name":`...)
-			b = wire.AppendString(b, t.Name)
-			b = wire.AppendStringField(b, "description", t.Description)
-			b = wire.AppendRawField(b, "parameters", t.Parameters)
-			b = wire.AppendBoolField(b, "strict", t.Strict)
-			b = append(wire.AppendFields(b, own.fields), "}}"...)
+			b = jsontext.AppendString(b, t.Name)
+			b = jsontext.AppendStringField(b, "description", t.Description)
+			b = jsontext.AppendRawField(b, "parameters", t.Parameters)
+			b = jsontext.AppendBoolField(b, "strict", t.Strict)
+			b = append(jsontext.AppendFields(b, own.fields), "}}"...)
 		}
 		b = append(b, ']')
 	}
@@ -40,7 +41,7 @@ func (a *Adapter) tools(b []byte, req *schemas.Request) ([]byte, error) {
 	}
 	b = choice(b, req.ToolChoice)
 	if req.ToolChoice.DisableParallel {
-		b = append(wire.AppendField(b, "parallel_tool_calls"), "false"...)
+		b = append(jsontext.AppendField(b, "parallel_tool_calls"), "false"...)
 	}
 	return b, nil
 }
@@ -71,15 +72,15 @@ func choice(b []byte, c *schemas.ToolChoice) []byte {
 	case c.Mode == "":
 		return b
 	case c.Mode != "named":
-		return wire.AppendStringField(b, "tool_choice", c.Mode)
+		return jsontext.AppendStringField(b, "tool_choice", c.Mode)
 	case len(c.Names) == 1:
-		b = append(wire.AppendField(b, "tool_choice"), `{"type":"function","function":{"name":`...)
-		return append(wire.AppendString(b, c.Names[0]), "}}"...)
+		b = append(jsontext.AppendField(b, "tool_choice"), `{"type":"function","function":{"name":`...)
+		return append(jsontext.AppendString(b, c.Names[0]), "}}"...)
 	}
-	b = append(wire.AppendField(b, "tool_choice"), `{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[`...)
+	b = append(jsontext.AppendField(b, "tool_choice"), `{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[`...)
 	for _, name := range c.Names {
-		b = append(wire.AppendItem(b), `{"type":"function","function":{"name":`...)
-		b = append(wire.AppendString(b, name), "}}"...)
+		b = append(jsontext.AppendItem(b), `{"type":"function","function":{"name":`...)
+		b = append(jsontext.AppendString(b, name), "}}"...)
 	}
 	return append(b, "]}}"...)
 }
@@ -94,16 +95,16 @@ func format(b []byte, o *schemas.OutputSpec) []byte {
 	}
 	switch o.Format {
 	case "json":
-		b = append(wire.AppendField(b, "response_format"), `{"type":"json_object"}`...)
+		b = append(jsontext.AppendField(b, "response_format"), `{"type":"json_object"}`...)
 	case "json_schema":
 		name := o.Name
 		if name == "" {
 			name = schemaName
 		}
-		b = append(wire.AppendField(b, "response_format"), `{"type":"json_schema","json_schema":{`...)
-		b = wire.AppendStringField(b, "name", name)
-		b = wire.AppendRawField(b, "schema", o.Schema)
-		b = wire.AppendBoolField(b, "strict", o.Strict)
+		b = append(jsontext.AppendField(b, "response_format"), `{"type":"json_schema","json_schema":{`...)
+		b = jsontext.AppendStringField(b, "name", name)
+		b = jsontext.AppendRawField(b, "schema", o.Schema)
+		b = jsontext.AppendBoolField(b, "strict", o.Strict)
 		b = append(b, "}}"...)
 	}
 	return b
@@ -129,31 +130,31 @@ func modalities(b []byte, req *schemas.Request) []byte {
 	if o == nil || len(o.Modalities) == 0 {
 		return b
 	}
-	b = wire.AppendStrings(wire.AppendField(b, "modalities"), o.Modalities)
+	b = jsontext.AppendStrings(jsontext.AppendField(b, "modalities"), o.Modalities)
 	if !slices.Contains(o.Modalities, "audio") {
 		return b
 	}
-	b = append(wire.AppendField(b, "audio"), '{')
-	b = wire.AppendStringField(b, "voice", cmp.Or(o.Voice, voice))
-	b = wire.AppendStringField(b, "format", audioFormat(o, req.Stream))
+	b = append(jsontext.AppendField(b, "audio"), '{')
+	b = jsontext.AppendStringField(b, "voice", cmp.Or(o.Voice, voice))
+	b = jsontext.AppendStringField(b, "format", audioFormat(o, req.Stream))
 	return append(b, '}')
 }
 
 func (a *Adapter) sampling(b []byte, req *schemas.Request) []byte {
 	if s := req.Sampling; s != nil {
-		b = wire.AppendFloatField(b, "temperature", s.Temperature)
-		b = wire.AppendFloatField(b, "top_p", s.TopP)
+		b = jsontext.AppendFloatField(b, "temperature", s.Temperature)
+		b = jsontext.AppendFloatField(b, "top_p", s.TopP)
 		if a.config.TopK {
-			b = wire.AppendIntField(b, "top_k", s.TopK)
-			b = wire.AppendFloatField(b, "min_p", s.MinP)
-			b = wire.AppendFloatField(b, "repetition_penalty", s.RepetitionPenalty)
+			b = jsontext.AppendIntField(b, "top_k", s.TopK)
+			b = jsontext.AppendFloatField(b, "min_p", s.MinP)
+			b = jsontext.AppendFloatField(b, "repetition_penalty", s.RepetitionPenalty)
 		}
-		b = wire.AppendFloatField(b, "frequency_penalty", s.FrequencyPenalty)
-		b = wire.AppendFloatField(b, "presence_penalty", s.PresencePenalty)
-		b = wire.AppendIntField(b, "seed", s.Seed)
-		b = wire.AppendIntField(b, "n", s.N)
+		b = jsontext.AppendFloatField(b, "frequency_penalty", s.FrequencyPenalty)
+		b = jsontext.AppendFloatField(b, "presence_penalty", s.PresencePenalty)
+		b = jsontext.AppendIntField(b, "seed", s.Seed)
+		b = jsontext.AppendIntField(b, "n", s.N)
 		if len(s.Stop) > 0 {
-			b = wire.AppendStrings(wire.AppendField(b, "stop"), s.Stop)
+			b = jsontext.AppendStrings(jsontext.AppendField(b, "stop"), s.Stop)
 		}
 		b = bias(b, s.LogitBias)
 	}
@@ -165,18 +166,18 @@ func logProbs(b []byte, s *schemas.Sampling) []byte {
 	if s == nil || s.LogProbs == nil {
 		return b
 	}
-	b = append(wire.AppendField(b, "logprobs"), "true"...)
-	return wire.AppendIntField(b, "top_logprobs", s.LogProbs)
+	b = append(jsontext.AppendField(b, "logprobs"), "true"...)
+	return jsontext.AppendIntField(b, "top_logprobs", s.LogProbs)
 }
 
 func bias(b []byte, of map[string]float64) []byte {
 	if len(of) == 0 {
 		return b
 	}
-	b = append(wire.AppendField(b, "logit_bias"), '{')
+	b = append(jsontext.AppendField(b, "logit_bias"), '{')
 	for _, token := range sortedKeys(of) {
 		value := of[token]
-		b = append(wire.AppendString(comma(b), token), ':')
+		b = append(jsontext.AppendString(comma(b), token), ':')
 		b = strconv.AppendFloat(b, value, 'f', -1, 64)
 	}
 	return append(b, '}')
@@ -195,14 +196,14 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 // shared appends the fields that chat completions and responses have in common.
 func (a *Adapter) shared(b []byte, req *schemas.Request) []byte {
 	if a.config.EndUserField != "" {
-		b = wire.AppendStringField(b, a.config.EndUserField, req.EndUser)
+		b = jsontext.AppendStringField(b, a.config.EndUserField, req.EndUser)
 	}
-	b = wire.AppendStringField(b, "service_tier", req.ServiceTier)
+	b = jsontext.AppendStringField(b, "service_tier", req.ServiceTier)
 	if req.Cache != nil && a.config.PromptCache {
-		b = wire.AppendStringField(b, "prompt_cache_key", req.Cache.Key)
+		b = jsontext.AppendStringField(b, "prompt_cache_key", req.Cache.Key)
 		if req.Cache.TTL != "" {
-			b = append(wire.AppendField(b, "prompt_cache_options"), `{"ttl":`...)
-			b = append(wire.AppendString(b, req.Cache.TTL), '}')
+			b = append(jsontext.AppendField(b, "prompt_cache_options"), `{"ttl":`...)
+			b = append(jsontext.AppendString(b, req.Cache.TTL), '}')
 		}
 	}
 	return b

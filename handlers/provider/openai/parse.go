@@ -3,7 +3,7 @@ package openai
 import (
 	"encoding/json"
 
-	"github.com/sira-ai/sira/handlers/provider/wire"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // completion is an answer, or one chunk of it: the two differ in whether the
@@ -51,7 +51,7 @@ type toolCall struct {
 	name, arguments string
 }
 
-func (o *completion) field(c *wire.Cursor) {
+func (o *completion) field(c *jsontext.Cursor) {
 	switch string(c.Name()) {
 	case "id":
 		o.id = c.Text()
@@ -77,7 +77,7 @@ func (o *completion) field(c *wire.Cursor) {
 	}
 }
 
-func (o *completion) options(c *wire.Cursor) {
+func (o *completion) options(c *jsontext.Cursor) {
 	if !c.Array() {
 		return
 	}
@@ -111,7 +111,7 @@ func (o *completion) options(c *wire.Cursor) {
 
 // matched reads the stop sequence that matched; a number is a token, which says
 // nothing to a requester.
-func matched(c *wire.Cursor) string {
+func matched(c *jsontext.Cursor) string {
 	if c.Kind() == '"' {
 		return c.Text()
 	}
@@ -119,7 +119,7 @@ func matched(c *wire.Cursor) string {
 	return ""
 }
 
-func (m *message) parse(c *wire.Cursor) {
+func (m *message) parse(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -164,7 +164,7 @@ func (m *message) parse(c *wire.Cursor) {
 
 // parts reads text; some servers send a list of parts instead. What the model
 // thought is a list in its part.
-func (m *message) parts(c *wire.Cursor) {
+func (m *message) parts(c *jsontext.Cursor) {
 	if c.Kind() != '[' {
 		m.content = c.Text()
 		return
@@ -191,7 +191,7 @@ func (m *message) parts(c *wire.Cursor) {
 	}
 }
 
-func call(c *wire.Cursor) toolCall {
+func call(c *jsontext.Cursor) toolCall {
 	t := toolCall{index: -1}
 	if !c.Object() {
 		return t
@@ -218,7 +218,7 @@ func call(c *wire.Cursor) toolCall {
 	return t
 }
 
-func (t *toolCall) function(c *wire.Cursor) {
+func (t *toolCall) function(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}

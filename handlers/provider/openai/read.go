@@ -8,6 +8,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 func (a *Adapter) read(res *http.Response, call provider.Call, emit provider.Emit) (*schemas.Response, error) {
@@ -122,7 +123,7 @@ func (a *Adapter) object(res *http.Response) ([]byte, error) {
 
 // refused returns the failure that body tells of, if it is an error.
 func (a *Adapter) refused(body []byte) error {
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	if c.Kind() != '{' {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // filters gathers what Azure's content filter says, which it repeats in every
@@ -19,7 +20,7 @@ type filters struct {
 
 // prompt reads the list of results for the prompts.
 func (f *filters) prompt(raw json.RawMessage) {
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	if !c.Array() {
 		return
 	}
@@ -44,12 +45,12 @@ func (f *filters) completion(raw json.RawMessage) {
 		return
 	}
 	f.last = append(f.last[:0], raw...)
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	f.results(&c, "completion")
 }
 
 // results reads an object of results by category.
-func (f *filters) results(c *wire.Cursor, source string) {
+func (f *filters) results(c *jsontext.Cursor, source string) {
 	if !c.Object() {
 		return
 	}
@@ -131,7 +132,7 @@ func (f *filters) into(answer *wire.Answer) {
 
 // items reads the list of the responses API, which names the source of each.
 func (f *filters) items(raw json.RawMessage) {
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	if !c.Array() {
 		return
 	}
@@ -150,7 +151,7 @@ func (f *filters) items(raw json.RawMessage) {
 				}
 			}
 		}
-		inner := wire.NewCursor(results)
+		inner := jsontext.NewCursor(results)
 		f.results(&inner, source)
 	}
 }

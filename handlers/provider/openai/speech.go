@@ -14,6 +14,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // speech returns the JSON of a request to say a text aloud. A stream is asked for
@@ -21,18 +22,18 @@ import (
 func (a *Adapter) speech(call provider.Call) ([]byte, error) {
 	s := call.Request.Speech
 	b := append(make([]byte, 0, 256+len(s.Text)), '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = wire.AppendString(wire.AppendField(b, "input"), s.Text)
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = jsontext.AppendString(jsontext.AppendField(b, "input"), s.Text)
 	name := s.Voice
 	if name == "" {
 		name = voice
 	}
-	b = wire.AppendString(wire.AppendField(b, "voice"), name)
-	b = wire.AppendStringField(b, "instructions", s.Instructions)
-	b = wire.AppendStringField(b, "response_format", s.Format)
-	b = wire.AppendFloatField(b, "speed", s.Speed)
+	b = jsontext.AppendString(jsontext.AppendField(b, "voice"), name)
+	b = jsontext.AppendStringField(b, "instructions", s.Instructions)
+	b = jsontext.AppendStringField(b, "response_format", s.Format)
+	b = jsontext.AppendFloatField(b, "speed", s.Speed)
 	if call.Request.Stream && !strings.HasPrefix(call.Model, "tts-1") {
-		b = wire.AppendStringField(b, "stream_format", "sse")
+		b = jsontext.AppendStringField(b, "stream_format", "sse")
 	}
 	return a.closed(b, call, "model", "input", "stream_format")
 }
@@ -139,7 +140,7 @@ func (a *Adapter) speechStream(from io.Reader, req *schemas.Request, answer *wir
 		}
 		var typ, data string
 		var usage []byte
-		c := wire.NewCursor(ev.Data)
+		c := jsontext.NewCursor(ev.Data)
 		if c.Object() {
 			for c.Key() {
 				switch string(c.Name()) {

@@ -3,7 +3,7 @@ package openai
 import (
 	"bytes"
 
-	"github.com/sira-ai/sira/handlers/provider/wire"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // maxHoles is how many values differ between the pieces of a text at most.
@@ -51,7 +51,7 @@ func (s *stencil) fit(text []byte) (values [maxHoles][]byte, ok bool) {
 		if isString := s.text[at.from] == '"'; isString != (text[0] == '"') || !isString && (text[0] < '0' || text[0] > '9') {
 			return values, false
 		}
-		c := wire.NewCursor(text)
+		c := jsontext.NewCursor(text)
 		if values[i] = c.Raw(); len(values[i]) == 0 {
 			return values, false
 		}

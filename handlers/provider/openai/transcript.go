@@ -3,8 +3,8 @@ package openai
 import (
 	"strconv"
 
-	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // transcript is what the API says of a recording.
@@ -18,7 +18,7 @@ type transcript struct {
 }
 
 func (t *transcript) parse(body []byte) error {
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	if c.Object() {
 		for c.Key() {
 			switch string(c.Name()) {
@@ -48,7 +48,7 @@ func (t *transcript) parse(body []byte) error {
 	return c.End()
 }
 
-func segments(c *wire.Cursor) []schemas.TranscriptSegment {
+func segments(c *jsontext.Cursor) []schemas.TranscriptSegment {
 	var all []schemas.TranscriptSegment
 	if !c.Array() {
 		return nil
@@ -65,7 +65,7 @@ func segments(c *wire.Cursor) []schemas.TranscriptSegment {
 	return all
 }
 
-func segmentField(c *wire.Cursor, s *schemas.TranscriptSegment) {
+func segmentField(c *jsontext.Cursor, s *schemas.TranscriptSegment) {
 	switch string(c.Name()) {
 	case "start":
 		s.Start = seconds(c)
@@ -81,7 +81,7 @@ func segmentField(c *wire.Cursor, s *schemas.TranscriptSegment) {
 }
 
 // seconds reads a number, which some models put into a string.
-func seconds(c *wire.Cursor) float64 {
+func seconds(c *jsontext.Cursor) float64 {
 	f, _ := strconv.ParseFloat(c.Text(), 64) // what is none is 0: not said
 	return f
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // parseUsage reads a usage object: the names of chat completions, those of the
@@ -15,7 +16,7 @@ import (
 // DeepSeek and SGLang.
 func parseUsage(raw json.RawMessage) schemas.Usage {
 	u := schemas.Usage{Source: schemas.UsageReported, Raw: bytes.Clone(raw)}
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	if !c.Object() {
 		return u
 	}
@@ -42,7 +43,7 @@ func parseUsage(raw json.RawMessage) schemas.Usage {
 	return u
 }
 
-func details(c *wire.Cursor, u *schemas.Usage, side string) {
+func details(c *jsontext.Cursor, u *schemas.Usage, side string) {
 	if !c.Object() {
 		return
 	}

@@ -42,7 +42,7 @@ type Variant struct {
 	// Header changes the headers of a call, which are its own.
 	Header func(h http.Header, call provider.Call) error
 	// Fields appends fields to the JSON object of a call's body, which is still
-	// open. See [wire.AppendField].
+	// open. See [jsontext.AppendField].
 	Fields func(b []byte, call provider.Call) ([]byte, error)
 	// Interpret has the last word on a failure, which is complete. h are the headers
 	// it came with.

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/sira-ai/sira/handlers/provider"
-	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // other is a vendor that copies the API but has its own ways in all of it.
@@ -27,7 +27,7 @@ func other(t *testing.T) *Adapter {
 		},
 		Header: func(h http.Header, _ provider.Call) error { h.Set("X-More", "yes"); return nil },
 		Fields: func(b []byte, _ provider.Call) ([]byte, error) {
-			return wire.AppendStringField(b, "safety", "low"), nil
+			return jsontext.AppendStringField(b, "safety", "low"), nil
 		},
 		Interpret: func(f *schemas.Failure, _ http.Header) {
 			if f.HTTPStatus == http.StatusTeapot {

@@ -12,6 +12,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // encodeVideo asks for a film, which the vendor makes as a job.
@@ -33,10 +34,10 @@ func (a *Adapter) encodeVideo(ctx context.Context, call provider.Call) (*http.Re
 		return a.videoForm(ctx, call, length)
 	}
 	b := append(make([]byte, 0, 256+len(v.Prompt)), '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = wire.AppendString(wire.AppendField(b, "prompt"), v.Prompt)
-	b = wire.AppendStringField(b, "seconds", length)
-	b = wire.AppendStringField(b, "size", v.Size)
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = jsontext.AppendString(jsontext.AppendField(b, "prompt"), v.Prompt)
+	b = jsontext.AppendStringField(b, "seconds", length)
+	b = jsontext.AppendStringField(b, "size", v.Size)
 	b, err := a.closed(b, call, "model", "prompt")
 	if err != nil {
 		return nil, err
@@ -136,7 +137,7 @@ type videoJob struct {
 }
 
 func (v *videoJob) parse(body []byte) error {
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	if c.Object() {
 		for c.Key() {
 			switch string(c.Name()) {

@@ -6,6 +6,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // Decode implements [provider.Adapter] for the creation of predictions, polls and
@@ -95,7 +96,7 @@ func polled(res *http.Response) bool {
 // whole reads a prediction.
 func (a *Adapter) whole(body []byte, call provider.Call, answer *wire.Answer, mark string, polled bool) (*schemas.Response, error) {
 	var p prediction
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	p.parse(&c)
 	if err := c.End(); err != nil {
 		return nil, wire.Malformed("it is not the JSON of a prediction", err)

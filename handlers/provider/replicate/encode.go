@@ -12,6 +12,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // Encode implements [provider.Adapter].
@@ -39,8 +40,8 @@ func (a *Adapter) create(ctx context.Context, call provider.Call) (*http.Request
 	}
 	b := make([]byte, 0, len(in)+128)
 	b = append(b, '{')
-	b = wire.AppendStringField(b, "version", version)
-	b = wire.AppendRawField(b, "input", in)
+	b = jsontext.AppendStringField(b, "version", version)
+	b = jsontext.AppendRawField(b, "input", in)
 	b = append(b, '}')
 	h := maps.Clone(a.header)
 	if a.config.WaitSeconds > 0 && !call.Request.Stream {

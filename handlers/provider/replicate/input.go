@@ -9,6 +9,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // input returns the JSON of a model's input.
@@ -20,7 +21,7 @@ func input(req *schemas.Request, t *Template, files string) ([]byte, error) {
 	}
 	for _, k := range knobs(req) {
 		if name := t.name(k.field); name != "" {
-			w.b = wire.AppendRawField(w.b, name, k.value)
+			w.b = jsontext.AppendRawField(w.b, name, k.value)
 		}
 	}
 	w.b = append(w.b, '}')
@@ -69,7 +70,7 @@ func (w *writer) text(field, param, s string) {
 		return
 	}
 	if name := w.need(field, param); name != "" {
-		w.b = wire.AppendString(wire.AppendField(w.b, name), s)
+		w.b = jsontext.AppendString(jsontext.AppendField(w.b, name), s)
 	}
 }
 
@@ -137,7 +138,7 @@ func (w *writer) chat(req *schemas.Request) {
 	}
 	switch {
 	case messages != "":
-		w.b = append(append(append(wire.AppendField(w.b, messages), '['), list...), ']')
+		w.b = append(append(append(jsontext.AppendField(w.b, messages), '['), list...), ']')
 	case turns > 1:
 		prompt = append(prompt, speaker(schemas.RoleAssistant))
 	}
@@ -155,8 +156,8 @@ func turn(list []byte, role, said string) []byte {
 	if len(list) > 0 {
 		list = append(list, ',')
 	}
-	list = wire.AppendString(append(list, `{"role":`...), role)
-	list = wire.AppendString(append(list, `,"content":`...), said)
+	list = jsontext.AppendString(append(list, `{"role":`...), role)
+	list = jsontext.AppendString(append(list, `,"content":`...), said)
 	return append(list, '}')
 }
 
@@ -204,9 +205,9 @@ func (w *writer) pictures(param string, list []schemas.Media) {
 	case name == "":
 		w.fail(wire.Unsupported(param, "has more pictures than this model takes: name a list in its template, as "+fieldImages))
 	default:
-		w.b = append(wire.AppendField(w.b, name), '[')
+		w.b = append(jsontext.AppendField(w.b, name), '[')
 		for i := range list {
-			w.b = w.address(wire.AppendItem(w.b), param, &list[i])
+			w.b = w.address(jsontext.AppendItem(w.b), param, &list[i])
 		}
 		w.b = append(w.b, ']')
 	}
@@ -220,7 +221,7 @@ func (w *writer) media(field, param string, m *schemas.Media) {
 		w.fail(wire.Unsupported(param, "is one too many: this model takes one"))
 	default:
 		w.taken = append(w.taken, name)
-		w.b = w.address(wire.AppendField(w.b, name), param, m)
+		w.b = w.address(jsontext.AppendField(w.b, name), param, m)
 	}
 }
 
@@ -231,11 +232,11 @@ func (w *writer) address(b []byte, param string, m *schemas.Media) []byte {
 	case len(m.Data) > 0 && m.MIME == "":
 		w.fail(wire.Invalid(param, "has data without a mime type"))
 	case len(m.Data) > 0:
-		return wire.AppendBase64(b, "data:"+plain(m.MIME)+";base64,", m.Data)
+		return jsontext.AppendBase64(b, "data:"+plain(m.MIME)+";base64,", m.Data)
 	case m.URL != "":
-		return wire.AppendString(b, m.URL)
+		return jsontext.AppendString(b, m.URL)
 	case m.FileID != "" && (m.Provider == "" || m.Provider == vendor):
-		return wire.AppendString(b, w.files+"/"+m.FileID)
+		return jsontext.AppendString(b, w.files+"/"+m.FileID)
 	default:
 		w.fail(wire.Unsupported(param, "is a file of another provider: give its data or URL"))
 	}
@@ -269,9 +270,9 @@ func (w *writer) embed(e *schemas.EmbedSpec) {
 	list, asJSON := w.t.name(fieldTexts), w.t.name(fieldTextsJSON)
 	switch {
 	case list != "":
-		w.b = wire.AppendStrings(wire.AppendField(w.b, list), texts)
+		w.b = jsontext.AppendStrings(jsontext.AppendField(w.b, list), texts)
 	case asJSON != "":
-		w.b = wire.AppendString(wire.AppendField(w.b, asJSON), string(wire.AppendStrings(nil, texts)))
+		w.b = jsontext.AppendString(jsontext.AppendField(w.b, asJSON), string(jsontext.AppendStrings(nil, texts)))
 	case len(texts) > 1:
 		w.fail(wire.Unsupported("embed.inputs", "has more texts than this model takes: name a list in its template, as "+fieldTexts))
 	default:

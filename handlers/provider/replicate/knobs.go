@@ -3,8 +3,8 @@ package replicate
 import (
 	"strings"
 
-	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // knob is a setting that a request has and a model may lack.
@@ -17,18 +17,18 @@ type knobList []knob
 
 func (l *knobList) text(field, param, s string) {
 	if s != "" {
-		*l = append(*l, knob{field, param, wire.AppendString(nil, s)})
+		*l = append(*l, knob{field, param, jsontext.AppendString(nil, s)})
 	}
 }
 
 func (l *knobList) whole(field, param string, v *int64) {
 	if v != nil {
-		*l = append(*l, knob{field, param, wire.AppendIntField(nil, "", v)[len(`"":`):]})
+		*l = append(*l, knob{field, param, jsontext.AppendIntField(nil, "", v)[len(`"":`):]})
 	}
 }
 
 func (l *knobList) number(field, param string, v *float64) {
-	if raw := wire.AppendFloatField(nil, "", v); len(raw) > 0 {
+	if raw := jsontext.AppendFloatField(nil, "", v); len(raw) > 0 {
 		*l = append(*l, knob{field, param, raw[len(`"":`):]})
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // vectors returns the embeddings of an output: a vector, a list of them, or a
@@ -19,7 +20,7 @@ func vectors(output []byte, asked int) ([]schemas.Embedding, error) {
 }
 
 func vectorsIn(raw []byte, depth int) []schemas.Embedding {
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	switch kind := c.Kind(); {
 	case depth > 4:
 	case kind == '"':

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // prediction is what matters of the vendor's object. Slices share memory with
@@ -26,7 +27,7 @@ type prediction struct {
 	removed                    bool
 }
 
-func (p *prediction) parse(c *wire.Cursor) {
+func (p *prediction) parse(c *jsontext.Cursor) {
 	if !c.Object() {
 		return
 	}
@@ -102,7 +103,7 @@ func percent(logs []byte) float64 {
 // they say nothing that is billed.
 func (p *prediction) usage() schemas.Usage {
 	var u schemas.Usage
-	c := wire.NewCursor(p.metrics)
+	c := jsontext.NewCursor(p.metrics)
 	if len(p.metrics) == 0 || !c.Object() {
 		return u
 	}
@@ -140,7 +141,7 @@ func unit(units map[string]decimal.Decimal, kind string, n int64) map[string]dec
 // texts returns the pieces of a text: a string, a list of strings, or an object
 // that has one of these under a usual name.
 func texts(output []byte) []string {
-	c := wire.NewCursor(output)
+	c := jsontext.NewCursor(output)
 	switch c.Kind() {
 	case '"':
 		return []string{c.Text()}
@@ -163,7 +164,7 @@ func texts(output []byte) []string {
 
 // find returns the value of a key in an object.
 func find(raw []byte, key string) []byte {
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	if c.Object() {
 		for c.Key() {
 			if string(c.Name()) == key {
@@ -189,7 +190,7 @@ func media(output []byte) ([]schemas.Media, error) {
 const maxFiles = 1000
 
 func files(all []schemas.Media, raw []byte, depth int) []schemas.Media {
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	switch kind := c.Kind(); {
 	case depth > 8 || len(all) >= maxFiles:
 	case kind == '"':

@@ -8,6 +8,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // streamAt returns the address of a stream if the credential may be sent there.
@@ -59,7 +60,7 @@ func (a *Adapter) done(data []byte, call provider.Call, answer *wire.Answer, id 
 	if plainID(id) && id != streamed {
 		return a.waiting(call, &prediction{id: id, status: "processing"}, streamed), nil
 	}
-	c := wire.NewCursor(find(data, "reason"))
+	c := jsontext.NewCursor(find(data, "reason"))
 	switch reason := c.Text(); reason {
 	case "":
 	case "canceled", "cancelled":

@@ -13,6 +13,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // Decode implements [provider.Adapter] for answers and for polls. Nothing is
@@ -96,7 +97,7 @@ type item struct {
 }
 
 // read takes in the object that the cursor stands before.
-func (i *item) read(c *wire.Cursor, depth int) {
+func (i *item) read(c *jsontext.Cursor, depth int) {
 	if !c.Object() {
 		return
 	}
@@ -124,7 +125,7 @@ func (i *item) read(c *wire.Cursor, depth int) {
 	}
 }
 
-func items(c *wire.Cursor, depth int) []item {
+func items(c *jsontext.Cursor, depth int) []item {
 	var all []item
 	if c.Array() {
 		for c.Item() {
@@ -141,7 +142,7 @@ func items(c *wire.Cursor, depth int) []item {
 func parse(body []byte) (job string, made []artifact, err error) {
 	var one item
 	var all []item
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	if c.Kind() == '[' {
 		all = items(&c, 1)
 	} else {
@@ -181,7 +182,7 @@ func decoded(raw []byte) ([]byte, error) {
 	}
 	text := raw[1 : len(raw)-1]
 	if bytes.IndexByte(text, '\\') >= 0 { // some encoders escape the slash
-		c := wire.NewCursor(raw)
+		c := jsontext.NewCursor(raw)
 		text = []byte(c.Text())
 	}
 	data := make([]byte, base64.StdEncoding.DecodedLen(len(text)))

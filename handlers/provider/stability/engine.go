@@ -9,6 +9,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // The engines of v1 always answer in JSON here: a picture by itself could not say
@@ -20,21 +21,21 @@ func (a *Adapter) encodeEngineText(ctx context.Context, call provider.Call, p *p
 	if s.ReturnAs == "url" {
 		return nil, wire.Unsupported("image.return_as", "is data with this provider")
 	}
-	b := append([]byte(`{"text_prompts":[{"text":`), wire.AppendString(nil, s.Prompt)...)
+	b := append([]byte(`{"text_prompts":[{"text":`), jsontext.AppendString(nil, s.Prompt)...)
 	if s.Negative != "" { // a prompt of negative weight
 		b = append(b, `},{"text":`...)
-		b = append(wire.AppendString(b, s.Negative), `,"weight":-1`...)
+		b = append(jsontext.AppendString(b, s.Negative), `,"weight":-1`...)
 	}
 	b = append(b, "}]"...)
 	if w, h := sized(s); w > 0 && h > 0 {
-		b = wire.AppendIntField(b, "width", &w)
-		b = wire.AppendIntField(b, "height", &h)
+		b = jsontext.AppendIntField(b, "width", &w)
+		b = jsontext.AppendIntField(b, "height", &h)
 	}
-	b = wire.AppendIntField(b, "samples", s.N)
-	b = wire.AppendIntField(b, "steps", s.Steps)
-	b = wire.AppendFloatField(b, "cfg_scale", s.Guidance)
-	b = wire.AppendIntField(b, "seed", s.Seed)
-	b = wire.AppendStringField(b, "style_preset", s.Style)
+	b = jsontext.AppendIntField(b, "samples", s.N)
+	b = jsontext.AppendIntField(b, "steps", s.Steps)
+	b = jsontext.AppendFloatField(b, "cfg_scale", s.Guidance)
+	b = jsontext.AppendIntField(b, "seed", s.Seed)
+	b = jsontext.AppendStringField(b, "style_preset", s.Style)
 	b = append(b, '}')
 	if ext := call.Request.Ext[vendor]; len(ext) > 0 {
 		var err error

@@ -12,6 +12,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // plain returns the call with a copy of its request in which OpenAI's dialect has
@@ -87,8 +88,8 @@ func beyond(req *schemas.Request) error {
 // fields appends what a chat has here beyond OpenAI's.
 func fields(b []byte, call provider.Call) ([]byte, error) {
 	if t := call.Request.Thinking; t != nil && t.Enabled != nil && call.Request.Operation() == schemas.OpChat {
-		b = append(wire.AppendField(b, "reasoning"), '{')
-		b = append(wire.AppendBoolField(b, "enabled", t.Enabled), '}')
+		b = append(jsontext.AppendField(b, "reasoning"), '{')
+		b = append(jsontext.AppendBoolField(b, "enabled", t.Enabled), '}')
 	}
 	return b, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // image returns the JSON of a request for pictures. To change one is to make one
@@ -35,28 +36,28 @@ func image(call provider.Call) ([]byte, error) {
 		return nil, err
 	}
 	b := append(make([]byte, 0, 256+len(s.Prompt)), '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = wire.AppendString(wire.AppendField(b, "prompt"), s.Prompt)
-	b = wire.AppendStringField(b, "negative_prompt", s.Negative)
-	b = wire.AppendIntField(b, "n", s.N)
-	b = wire.AppendIntField(b, "width", width)
-	b = wire.AppendIntField(b, "height", height)
-	b = wire.AppendIntField(b, "steps", s.Steps)
-	b = wire.AppendFloatField(b, "guidance_scale", s.Guidance)
-	b = wire.AppendIntField(b, "seed", s.Seed)
-	b = wire.AppendStringField(b, "output_format", s.Format)
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = jsontext.AppendString(jsontext.AppendField(b, "prompt"), s.Prompt)
+	b = jsontext.AppendStringField(b, "negative_prompt", s.Negative)
+	b = jsontext.AppendIntField(b, "n", s.N)
+	b = jsontext.AppendIntField(b, "width", width)
+	b = jsontext.AppendIntField(b, "height", height)
+	b = jsontext.AppendIntField(b, "steps", s.Steps)
+	b = jsontext.AppendFloatField(b, "guidance_scale", s.Guidance)
+	b = jsontext.AppendIntField(b, "seed", s.Seed)
+	b = jsontext.AppendStringField(b, "output_format", s.Format)
 	switch s.ReturnAs {
 	case "data":
-		b = wire.AppendStringField(b, "response_format", "base64")
+		b = jsontext.AppendStringField(b, "response_format", "base64")
 	case "url":
-		b = wire.AppendStringField(b, "response_format", "url")
+		b = jsontext.AppendStringField(b, "response_format", "url")
 	}
 	switch len(s.Inputs) {
 	case 0:
 	case 1:
-		b, err = address(wire.AppendField(b, "image_url"), &s.Inputs[0], "image.inputs[0]")
+		b, err = address(jsontext.AppendField(b, "image_url"), &s.Inputs[0], "image.inputs[0]")
 	default:
-		b, err = addresses(wire.AppendField(b, "reference_images"), s.Inputs, "image.inputs")
+		b, err = addresses(jsontext.AppendField(b, "reference_images"), s.Inputs, "image.inputs")
 	}
 	if err != nil {
 		return nil, err
@@ -80,9 +81,9 @@ func dimensions(width, height *int64, size, name string) (w, h *int64, err error
 func address(b []byte, m *schemas.Media, name string) ([]byte, error) {
 	switch {
 	case m.URL != "":
-		return wire.AppendString(b, m.URL), nil
+		return jsontext.AppendString(b, m.URL), nil
 	case len(m.Data) > 0:
-		return wire.AppendString(b, "data:"+typeOf(m)+";base64,"+base64.StdEncoding.EncodeToString(m.Data)), nil
+		return jsontext.AppendString(b, "data:"+typeOf(m)+";base64,"+base64.StdEncoding.EncodeToString(m.Data)), nil
 	}
 	return nil, wire.Unsupported(name, "is by reference: give its data or URL")
 }
@@ -98,7 +99,7 @@ func addresses(b []byte, all []schemas.Media, name string) ([]byte, error) {
 	b = append(b, '[')
 	for i := range all {
 		var err error
-		if b, err = address(wire.AppendItem(b), &all[i], fmt.Sprintf("%s[%d]", name, i)); err != nil {
+		if b, err = address(jsontext.AppendItem(b), &all[i], fmt.Sprintf("%s[%d]", name, i)); err != nil {
 			return nil, err
 		}
 	}
@@ -136,16 +137,16 @@ func speech(call provider.Call) ([]byte, error) {
 		return nil, wire.Unsupported("speech.format", "is not mp3, wav or raw")
 	}
 	b := append(make([]byte, 0, 256+len(s.Text)), '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = wire.AppendString(wire.AppendField(b, "input"), s.Text)
-	b = wire.AppendStringField(b, "voice", s.Voice)
-	b = wire.AppendStringField(b, "language", s.Language)
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = jsontext.AppendString(jsontext.AppendField(b, "input"), s.Text)
+	b = jsontext.AppendStringField(b, "voice", s.Voice)
+	b = jsontext.AppendStringField(b, "language", s.Language)
 	switch {
 	case call.Request.Stream: // of which only raw samples can be had
-		b = append(wire.AppendField(b, "stream"), "true"...)
-		b = wire.AppendStringField(b, "response_format", "raw")
+		b = append(jsontext.AppendField(b, "stream"), "true"...)
+		b = jsontext.AppendStringField(b, "response_format", "raw")
 	default:
-		b = wire.AppendStringField(b, "response_format", s.Format)
+		b = jsontext.AppendStringField(b, "response_format", s.Format)
 	}
 	return extended(append(b, '}'), call.Request, "model", "input", "stream")
 }
@@ -226,7 +227,7 @@ func heard(answer *wire.Answer, call provider.Call) (*schemas.Response, error) {
 }
 
 func soundPiece(body []byte) (data []byte, refused bool, err error) {
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	if c.Object() {
 		for c.Key() {
 			switch string(c.Name()) {

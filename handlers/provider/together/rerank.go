@@ -12,6 +12,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // rerank returns the JSON of a rerank request. Documents with fields are sent as
@@ -23,13 +24,13 @@ func rerank(call provider.Call) ([]byte, error) {
 	}
 	objects := slices.ContainsFunc(spec.Documents, func(d schemas.Document) bool { return d.Title != "" || len(d.Data) > 0 })
 	b := append(make([]byte, 0, 512), '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = wire.AppendString(wire.AppendField(b, "query"), spec.Query)
-	b = append(wire.AppendField(b, "documents"), '[')
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = jsontext.AppendString(jsontext.AppendField(b, "query"), spec.Query)
+	b = append(jsontext.AppendField(b, "documents"), '[')
 	for i := range spec.Documents {
-		b = wire.AppendItem(b)
+		b = jsontext.AppendItem(b)
 		if !objects {
-			b = wire.AppendString(b, spec.Documents[i].Text)
+			b = jsontext.AppendString(b, spec.Documents[i].Text)
 			continue
 		}
 		raw, err := json.Marshal(written(&spec.Documents[i]))
@@ -39,7 +40,7 @@ func rerank(call provider.Call) ([]byte, error) {
 		b = append(b, raw...)
 	}
 	b = append(b, ']')
-	b = wire.AppendIntField(b, "top_n", spec.TopN)
+	b = jsontext.AppendIntField(b, "top_n", spec.TopN)
 	return extended(append(b, '}'), call.Request, "model", "query", "documents")
 }
 
@@ -69,7 +70,7 @@ func (a *adapter) ranks(res *http.Response, call provider.Call) (*schemas.Respon
 	out := &schemas.Response{Model: call.Model}
 	seen := false
 	var usage, refused []byte
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	if c.Object() {
 		for c.Key() {
 			switch string(c.Name()) {
@@ -106,7 +107,7 @@ func (a *adapter) ranks(res *http.Response, call provider.Call) (*schemas.Respon
 	return out, nil
 }
 
-func rank(c *wire.Cursor, spec *schemas.RerankSpec) schemas.Rank {
+func rank(c *jsontext.Cursor, spec *schemas.RerankSpec) schemas.Rank {
 	r := schemas.Rank{Index: -1}
 	if c.Object() {
 		for c.Key() {
@@ -130,7 +131,7 @@ func rank(c *wire.Cursor, spec *schemas.RerankSpec) schemas.Rank {
 func ranked(raw []byte, spec *schemas.RerankSpec) schemas.Usage {
 	u := schemas.Usage{Source: schemas.UsageReported, Raw: slices.Clone(raw), Units: map[string]decimal.Decimal{"requests": decimal.NewFromInt(1)}}
 	counted := false
-	c := wire.NewCursor(raw)
+	c := jsontext.NewCursor(raw)
 	if c.Object() {
 		for c.Key() {
 			switch string(c.Name()) {

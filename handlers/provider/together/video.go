@@ -13,6 +13,7 @@ import (
 	"github.com/sira-ai/sira/handlers/provider"
 	"github.com/sira-ai/sira/handlers/provider/wire"
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 const pathVideos = "videos"
@@ -31,17 +32,17 @@ func video(call provider.Call) ([]byte, error) {
 		return nil, err
 	}
 	b := append(make([]byte, 0, 256+len(v.Prompt)), '{')
-	b = wire.AppendString(wire.AppendField(b, "model"), call.Model)
-	b = wire.AppendStringField(b, "prompt", v.Prompt)
-	b = wire.AppendStringField(b, "negative_prompt", v.Negative)
+	b = jsontext.AppendString(jsontext.AppendField(b, "model"), call.Model)
+	b = jsontext.AppendStringField(b, "prompt", v.Prompt)
+	b = jsontext.AppendStringField(b, "negative_prompt", v.Negative)
 	if v.Seconds != nil { // a text, as at OpenAI
-		b = wire.AppendStringField(b, "seconds", strconv.FormatFloat(*v.Seconds, 'f', -1, 64))
+		b = jsontext.AppendStringField(b, "seconds", strconv.FormatFloat(*v.Seconds, 'f', -1, 64))
 	}
-	b = wire.AppendIntField(b, "width", width)
-	b = wire.AppendIntField(b, "height", height)
-	b = wire.AppendIntField(b, "seed", v.Seed)
+	b = jsontext.AppendIntField(b, "width", width)
+	b = jsontext.AppendIntField(b, "height", height)
+	b = jsontext.AppendIntField(b, "seed", v.Seed)
 	if len(v.Inputs) > 0 {
-		if b, err = addresses(wire.AppendField(b, "reference_images"), v.Inputs, "video.inputs"); err != nil {
+		if b, err = addresses(jsontext.AppendField(b, "reference_images"), v.Inputs, "video.inputs"); err != nil {
 			return nil, err
 		}
 	}
@@ -109,7 +110,7 @@ type filmJob struct {
 }
 
 func (v *filmJob) parse(body []byte) error {
-	c := wire.NewCursor(body)
+	c := jsontext.NewCursor(body)
 	if c.Object() {
 		for c.Key() {
 			switch string(c.Name()) {
@@ -138,7 +139,7 @@ func (v *filmJob) parse(body []byte) error {
 
 // film returns the address of the film in the outputs of a job.
 func film(outputs []byte) string {
-	c := wire.NewCursor(outputs)
+	c := jsontext.NewCursor(outputs)
 	address := ""
 	if c.Object() {
 		for c.Key() {

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/jsontext"
 )
 
 // Limits on what is read and kept of an error body, in bytes.
@@ -135,7 +136,7 @@ func set(to *string, raw json.RawMessage, limit int) bool {
 	if len(raw) == 0 || raw[0] == '{' || raw[0] == '[' || raw[0] == 't' || raw[0] == 'f' {
 		return false
 	}
-	s := text(raw)
+	s := jsontext.Text(raw)
 	if s == "" {
 		return false
 	}

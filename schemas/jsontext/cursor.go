@@ -1,4 +1,7 @@
-package wire
+// Package jsontext reads and writes JSON without reflection, for the hot paths:
+// requests and results of producers that speak JSON, and what providers are sent and
+// answer.
+package jsontext
 
 import (
 	"bytes"
@@ -104,7 +107,7 @@ func (c *Cursor) Key() bool {
 	c.i++
 	c.name = raw[1 : len(raw)-1]
 	if bytes.IndexByte(c.name, '\\') >= 0 {
-		c.name = []byte(text(raw))
+		c.name = []byte(Text(raw))
 	}
 	return true
 }
@@ -135,7 +138,7 @@ func (c *Cursor) more(end byte) bool {
 
 // Text reads a string. Null is empty, and any other value is its JSON text: some
 // servers send objects where the original API has a string.
-func (c *Cursor) Text() string { return text(c.Raw()) }
+func (c *Cursor) Text() string { return Text(c.Raw()) }
 
 // Count reads a number of tokens, as [Count] does. What is none gives 0.
 func (c *Cursor) Count() int64 {
@@ -285,9 +288,9 @@ func (c *Cursor) skipDigits() {
 	c.bad = c.bad || c.i == from
 }
 
-// text returns the text of a JSON string, "" for null and nil, and any other
+// Text returns the text of a JSON string, "" for null and nil, and any other
 // value as it stands. raw is JSON.
-func text(raw []byte) string {
+func Text(raw []byte) string {
 	if len(raw) == 0 || string(raw) == "null" {
 		return ""
 	}

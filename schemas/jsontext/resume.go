@@ -1,4 +1,4 @@
-package wire
+package jsontext
 
 // Resume returns a cursor in the midst of an object: behind its first at bytes,
 // which end with a value or with the opening brace. Chunks of a stream begin
