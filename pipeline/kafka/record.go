@@ -285,6 +285,10 @@ func (r *record) decode(ctx context.Context, cfg *EngineConfig, value []byte, re
 	if !isJSON(value) {
 		return cfg.Decode(ctx, value, req)
 	}
+	if req.ReadJSON(value) {
+		return nil
+	}
+	*req = schemas.Request{}
 	d := json.NewDecoder(bytes.NewReader(value))
 	d.DisallowUnknownFields()
 	if err := d.Decode(req); err != nil {

@@ -3,6 +3,7 @@ package avro
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/big"
 	"reflect"
 	"slices"
@@ -36,6 +37,9 @@ func decimalType() avro.CustomType {
 			if !ok {
 				return nil, avro.ErrSkipCustomType
 			}
+			if n, ok := unscaleSmall(d, node.Scale); ok {
+				return smallTwosComplement(n), nil
+			}
 			unscaled, err := unscale(d, node.Scale, node.Precision)
 			if err != nil {
 				return nil, err
@@ -50,6 +54,23 @@ func decimalType() avro.CustomType {
 			return rescale(b, node.Scale, node.Precision)
 		},
 	}
+}
+
+// smallDigits is how many digits an int64 always holds.
+const smallDigits = 18
+
+// unscaleSmall is unscale for amounts of few digits, which nearly all are, without
+// big numbers.
+func unscaleSmall(d decimal.Decimal, scale int) (int64, bool) {
+	shift := int(d.Exponent()) + scale
+	if shift < 0 || shift > smallDigits || d.NumDigits()+shift > smallDigits {
+		return 0, false
+	}
+	n := d.CoefficientInt64()
+	for range shift {
+		n *= 10
+	}
+	return n, true
 }
 
 // unscale returns d * 10^scale, which must be whole and within precision.
@@ -108,6 +129,19 @@ func twosComplement(n *big.Int) []byte {
 	}
 	for i := range b {
 		b[i] = ^b[i]
+	}
+	return b
+}
+
+// smallTwosComplement returns the shortest form of n.
+func smallTwosComplement(n int64) []byte {
+	size := 1
+	for rest := n; rest > math.MaxInt8 || rest < math.MinInt8; rest >>= 8 {
+		size++
+	}
+	b := make([]byte, size)
+	for i := range b {
+		b[size-1-i] = byte(n >> (8 * i))
 	}
 	return b
 }

@@ -1,8 +1,10 @@
 package avro
 
 import (
+	"bytes"
 	"errors"
 	"math/big"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -104,4 +106,25 @@ func FuzzAmount(f *testing.F) {
 			t.Fatalf("% x was written back as % x: %v, %v", b, short, back, err)
 		}
 	})
+}
+
+func TestAmountsOfFewDigitsAreTheSameBytes(t *testing.T) {
+	t.Parallel()
+	rnd := rand.New(rand.NewPCG(1, 1))
+	edges := []int64{0, 1, -1, 127, 128, -128, -129, 255, 256, 32767, 32768, -32768, -32769, 1e17, -1e17, 999_999_999_999_999_999}
+	for i := range 20_000 {
+		n := rnd.Int64() >> rnd.IntN(64)
+		if i < len(edges) {
+			n = edges[i]
+		}
+		d := decimal.New(n, -int32(rnd.IntN(13)))
+		small, ok := unscaleSmall(d, schemas.MoneyScale)
+		if !ok {
+			continue
+		}
+		want, err := unscale(d, schemas.MoneyScale, 38)
+		if err != nil || !want.IsInt64() || want.Int64() != small || !bytes.Equal(smallTwosComplement(small), twosComplement(want)) {
+			t.Fatalf("%s: %d in %x, want %v in %x, %v", d, small, smallTwosComplement(small), want, twosComplement(want), err)
+		}
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/schematest"
 )
 
 // memory is a registry for tests of the codecs. It answers with err if set.
@@ -84,11 +85,11 @@ type kind struct {
 func kindOf[T any](name string, c *Codec[T]) kind {
 	return kind{
 		name: name, schema: c.Schema(), typ: reflect.TypeFor[T](),
-		filled: func(seed uint64) any { return filled[T](seed) },
+		filled: func(seed uint64) any { return schematest.Filled[T](seed) },
 		empty:  func() any { return new(T) },
 		encode: func(v any) ([]byte, error) { return c.Append(nil, v.(*T)) },
 		decode: func(ctx context.Context, b []byte) (any, error) {
-			v := filled[T](0) // what was there before must not shine through
+			v := schematest.Filled[T](0) // what was there before must not shine through
 			err := c.Decode(ctx, b, v)
 			return v, err
 		},
@@ -127,7 +128,7 @@ func checkRoundTrip(t *testing.T, k kind, want any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got, sameRecord()); diff != "" {
+	if diff := cmp.Diff(want, got, schematest.Same()); diff != "" {
 		t.Fatalf("(-written +read):\n%s", diff)
 	}
 }
@@ -275,7 +276,7 @@ func TestWriterOfAnotherVersionIsUnderstood(t *testing.T) {
 		}
 	}
 	want := schemas.MetricEvent{Time: at, Name: "lag", Worker: "w", Value: 0.5}
-	if diff := cmp.Diff(want, got, sameRecord()); diff != "" || m.asked != 1 {
+	if diff := cmp.Diff(want, got, schematest.Same()); diff != "" || m.asked != 1 {
 		t.Errorf("the registry was asked %d times, (-want +got):\n%s", m.asked, diff)
 	}
 }
@@ -283,7 +284,7 @@ func TestWriterOfAnotherVersionIsUnderstood(t *testing.T) {
 func TestRecordThatCanNotBeReadSaysWhetherItEverWill(t *testing.T) {
 	t.Parallel()
 	c, m := registered(t)
-	good, err := c.Metric.Append(nil, filled[schemas.MetricEvent](0))
+	good, err := c.Metric.Append(nil, schematest.Filled[schemas.MetricEvent](0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +337,7 @@ func TestCodecsWorkWithARealRegistry(t *testing.T) {
 	if err != nil || len(subjects) != 12 || subjects[0] != "attempts-value" {
 		t.Errorf("subjects: %v, %v", subjects, err)
 	}
-	want := filled[schemas.Request](0)
+	want := schematest.Filled[schemas.Request](0)
 	b, err := c.Request.Append(nil, want)
 	if err != nil {
 		t.Fatal(err)
@@ -345,7 +346,7 @@ func TestCodecsWorkWithARealRegistry(t *testing.T) {
 	if err := NewCodecs(e).Request.Decode(t.Context(), b, &got); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, &got, sameRecord()); diff != "" {
+	if diff := cmp.Diff(want, &got, schematest.Same()); diff != "" {
 		t.Errorf("(-written +read):\n%s", diff)
 	}
 }

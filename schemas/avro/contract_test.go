@@ -14,6 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/linkedin/goavro/v2"
 	"github.com/twmb/avro"
+
+	"github.com/sira-ai/sira/schemas/schematest"
 )
 
 // identity lists the fields without which a record means nothing. All others
@@ -251,7 +253,7 @@ func TestFirstVersionsRecordsAreRead(t *testing.T) {
 		if err := json.Unmarshal(g.value, want); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, got, sameRecord()); diff != "" {
+		if diff := cmp.Diff(want, got, schematest.Same()); diff != "" {
 			t.Errorf("(-written by v1 +read):\n%s", diff)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/sira-ai/sira/schemas"
+	"github.com/sira-ai/sira/schemas/schematest"
 )
 
 // allocated returns how many bytes f allocates. Nothing else may run.
@@ -114,7 +115,7 @@ func fuzzDecode[T any](f *testing.F, pick func(*Codecs) *Codec[T]) {
 		}
 	}
 	for seed := range uint64(4) {
-		b, err := codec.Append(nil, filled[T](seed))
+		b, err := codec.Append(nil, schematest.Filled[T](seed))
 		if err != nil {
 			f.Fatal(err)
 		}

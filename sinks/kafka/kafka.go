@@ -293,7 +293,7 @@ func (d *Deliverer) result(ctx context.Context, job *pipeline.Job) (pipeline.Rec
 // encodeResult answers a producer in the form that it used.
 func (d *Deliverer) encodeResult(job *pipeline.Job, r *schemas.Result) ([]byte, error) {
 	if job.Origin.JSON {
-		value, err := json.Marshal(r)
+		value, err := r.AppendJSON(make([]byte, 0, 2048))
 		return value, hopeless(err)
 	}
 	value, err := d.Codecs.Result.Append(make([]byte, 0, 1024), r)

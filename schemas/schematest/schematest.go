@@ -1,4 +1,5 @@
-package avro
+// Package schematest makes records for tests, and compares them.
+package schematest
 
 import (
 	"encoding/json"
@@ -85,16 +86,16 @@ func fillSlice(v reflect.Value, rnd *rand.Rand, sparse bool, depth int) {
 	}
 }
 
-// filled returns a value of T from a seed; seed 0 sets every field.
-func filled[T any](seed uint64) *T {
+// Filled returns a value of T from a seed; seed 0 sets every field.
+func Filled[T any](seed uint64) *T {
 	v := new(T)
 	fill(reflect.ValueOf(v).Elem(), rand.New(rand.NewPCG(seed, 1)), seed != 0, 0)
 	return v
 }
 
-// sameRecord compares what a record holds: nil and empty lists are one, and so
+// Same compares what a record holds: nil and empty lists are one, and so
 // are 1.5 and 1.50.
-func sameRecord() cmp.Option {
+func Same() cmp.Option {
 	return cmp.Options{
 		cmpopts.EquateEmpty(),
 		cmpopts.IgnoreUnexported(schemas.Failure{}),
