@@ -155,6 +155,19 @@ func TestOffsetsThatAreFetchedTwiceRepeatNothingAboveAStraggler(t *testing.T) {
 	m.commits(15)
 }
 
+// The same for a partition of which all is done, until its next requests come.
+func TestOffsetsThatAreFetchedTwiceRepeatNothingThatIsDone(t *testing.T) {
+	t.Parallel()
+	m := newMember(t)
+	m.fetches(10, "")
+	settle(m.reads(10, 20))
+	m.commits(20)
+	m.fetches(10, "")
+	if again := m.reads(10, 20); len(again) != 0 {
+		t.Errorf("%d requests are made again", len(again))
+	}
+}
+
 // A tracker that nothing was read for knows no more than the answer that it was made
 // from: another member may have gone on meanwhile.
 func TestOffsetsThatAreFetchedTwiceHoldBeforeAnythingIsRead(t *testing.T) {
