@@ -56,7 +56,7 @@ func (v *BatchVendor) Asked() []string {
 	return slices.Clone(v.asked)
 }
 
-// TwoCalls is a batch b0 of two calls, at the places 0 and 2; that between them is not
+// TwoCalls is a batch b0 of two calls, at the places 0 and 2. The one between is not
 // part of it any more. It was asked for on 2026-11-23 at noon UTC.
 func TwoCalls() provider.Batch {
 	call := func(text string) provider.Call {
