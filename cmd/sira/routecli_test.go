@@ -2,10 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sira-ai/sira/handlers/routing"
 	"github.com/sira-ai/sira/handlers/routing/replay"
@@ -192,16 +195,23 @@ func TestSimulateComparesPoliciesAndCanBeRepeated(t *testing.T) {
 	}
 }
 
-// The traces of real services are not part of the project; where they are at hand
-// they must be read.
-func TestPublishedTracesAreReplayed(t *testing.T) {
-	found, _ := filepath.Glob("../../../shared/data/workloads/azure_2023/*_conv.csv")
-	if len(found) == 0 {
-		t.Skip("the published traces are not at hand")
+// The traces of real services are not part of the project: one in their form is
+// replayed, and where they are at hand they are too.
+func TestTracesInPublishedFormsAreReplayed(t *testing.T) {
+	var ours strings.Builder
+	ours.WriteString("TIMESTAMP,ContextTokens,GeneratedTokens\n")
+	at, draws := time.Date(2026, 3, 4, 10, 0, 0, 0, time.UTC), rand.New(rand.NewPCG(1, 1))
+	for range 2100 {
+		fmt.Fprintf(&ours, "%s,%d,%d\n", at.Format("2006-01-02 15:04:05.0000000"), 1+draws.IntN(4000), 1+draws.IntN(400))
+		at = at.Add(time.Duration(draws.ExpFloat64() * float64(200*time.Millisecond)))
 	}
-	code, out, errs := sira(t, "route", "simulate", "--config", document(t, routed), "--trace", found[0], "--limit", "2000")
-	if code != exitOK || strings.Count(out, " 2000 ") != 5 {
-		t.Errorf("exit code %d\n%s%s", code, out, errs)
+	theirs, _ := filepath.Glob("../../../shared/data/workloads/azure_2023/*_conv.csv")
+	config := document(t, routed)
+	for _, trace := range append(theirs, file(t, "trace.csv", ours.String())) {
+		code, out, errs := sira(t, "route", "simulate", "--config", config, "--trace", trace, "--limit", "2000")
+		if code != exitOK || strings.Count(out, " 2000 ") != 5 {
+			t.Errorf("%s: exit code %d\n%s%s", trace, code, out, errs)
+		}
 	}
 }
 

@@ -140,21 +140,21 @@ func (r *Router) decide(q *Query, trace *Trace) *schemas.Failure {
 		}
 		return schemas.Fail(schemas.Unroutable, "no route matches this request", nil)
 	}
-	todo := in.own
-	if todo == nil {
-		todo = in.byModel[q.Request.Model]
+	offered := in.own
+	if offered == nil {
+		offered = in.byModel[q.Request.Model]
 	}
-	if todo == nil {
+	if offered == nil {
 		return r.unknown(q.Request.Model)
 	}
 	if len(in.Residency) > 0 {
 		q.residency = append(q.residency, in.Residency)
 	}
 	job.Route = in.Name
-	if todo.constant && len(q.residency) == 0 && trace == nil {
-		job.Targets, job.Decision = todo.targets, todo.decision
+	if offered.constant && len(q.residency) == 0 && trace == nil {
+		job.Targets, job.Decision = offered.targets, offered.decision
 	} else {
-		rank(q, in.Strategy, todo.lists, trace)
+		rank(q, in.Strategy, offered.lists, trace)
 	}
 	if len(job.Targets) == 0 {
 		return schemas.Fail(schemas.Unroutable, "route "+in.Name+" has no target that suits this request", nil)
@@ -209,11 +209,11 @@ func (in *rule) matches(q *Query, trace *Trace) bool {
 const handedOn = 16
 
 // rank writes the targets of all lists on the job, and why.
-func rank(q *Query, s Strategy, todo []list, trace *Trace) {
+func rank(q *Query, s Strategy, lists []list, trace *Trace) {
 	job, total, more := q.Job, 0, 0
-	for i := range todo {
-		total += min(len(todo[i].candidates), handedOn)
-		more += min(len(todo[i].more), 1)
+	for i := range lists {
+		total += min(len(lists[i].candidates), handedOn)
+		more += min(len(lists[i].more), 1)
 	}
 	job.Targets = make([]schemas.Target, 0, total)
 	job.Decision = make([]pipeline.Candidate, 0, total+more)
@@ -221,8 +221,8 @@ func rank(q *Query, s Strategy, todo []list, trace *Trace) {
 	if trace != nil || len(q.residency) > 0 {
 		chooser = nil
 	}
-	for i := range todo {
-		l := &todo[i]
+	for i := range lists {
+		l := &lists[i]
 		q.why = q.why[:0]
 		if chooser != nil {
 			l.choose(q, chooser)

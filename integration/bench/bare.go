@@ -55,7 +55,7 @@ type bare struct {
 	outputs  samples
 	highest  map[int32]int64          // finished offset of each partition, plus one
 	topicID  atomic.Pointer[[16]byte] // brokers want it with offsets
-	todo     chan *kgo.Record
+	requests chan *kgo.Record
 	done     chan *kgo.Record
 }
 
@@ -74,7 +74,7 @@ func runBare(text string) error {
 		return fmt.Errorf("reading samples: %w", err)
 	}
 	n := b.job.InFlight
-	b.todo, b.done = make(chan *kgo.Record, n), make(chan *kgo.Record, 4*n)
+	b.requests, b.done = make(chan *kgo.Record, n), make(chan *kgo.Record, 4*n)
 	b.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: n, DisableCompression: true}}
 	b.consumer, err = kgo.NewClient(kgo.SeedBrokers(b.job.Brokers...), kgo.ConsumerGroup(b.group()), kgo.ConsumeTopics(b.job.Prefix+"requests.standard"),
 		kgo.DisableAutoCommit(), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
@@ -101,7 +101,7 @@ func (b *bare) loop(ctx context.Context) error {
 		wg.Go(func() {
 			for {
 				select {
-				case r := <-b.todo:
+				case r := <-b.requests:
 					if err := b.post(ctx, r); err != nil {
 						cancel(err)
 						return
@@ -118,7 +118,7 @@ func (b *bare) loop(ctx context.Context) error {
 		fetches.EachTopic(func(t kgo.FetchTopic) { b.topicID.Store(&t.TopicID) })
 		for r := range fetches.RecordsAll() {
 			select {
-			case b.todo <- r:
+			case b.requests <- r:
 			case <-ctx.Done():
 			}
 		}

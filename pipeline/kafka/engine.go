@@ -102,11 +102,7 @@ func (e *Engine) lane(ctx context.Context, i int) {
 	log := e.cfg.Log.With(zap.String("lane", cfg.Name))
 	pause := 100 * time.Millisecond
 	for ctx.Err() == nil {
-		s := &session{
-			engine: e, lane: i, cfg: cfg, log: log,
-			trackers: map[topicPartition]*tracker{}, limbo: map[topicPartition]*tracker{},
-			dirty: make(chan struct{}, 1), fatal: make(chan error, 1), freed: make(chan struct{}, 1), leaving: make(chan struct{}), own: newOwnership(),
-		}
+		s := e.newSession(i, log)
 		e.setSession(i, s)
 		began := time.Now()
 		err := s.run(ctx)
@@ -124,6 +120,15 @@ func (e *Engine) lane(ctx context.Context, i int) {
 		case <-ctx.Done():
 		}
 		pause = min(2*pause, 10*time.Second)
+	}
+}
+
+// newSession returns a session of a lane that has not joined the group yet.
+func (e *Engine) newSession(lane int, log *zap.Logger) *session {
+	return &session{
+		engine: e, lane: lane, cfg: &e.cfg.Lanes[lane], log: log,
+		trackers: map[topicPartition]*tracker{}, limbo: map[topicPartition]*tracker{},
+		dirty: make(chan struct{}, 1), fatal: make(chan error, 1), freed: make(chan struct{}, 1), leaving: make(chan struct{}), own: newOwnership(),
 	}
 }
 

@@ -49,6 +49,7 @@ type tracker struct {
 	idleWait []chan struct{}    // closed when running and ready are both zero
 	pending  []*completion      // finished, waiting for a transaction
 
+	made            int64 // committed offset that it was made from; below zero: none
 	committedOffset int64 // what the broker has, as far as this owner knows
 	committedMap    string
 }
@@ -67,7 +68,7 @@ func newTracker(topic string, partition int32, id [16]byte, offset int64, done [
 	life, end := context.WithCancel(context.Background())
 	return &tracker{
 		topic: topic, partition: partition, topicID: id, life: life, end: end,
-		low: offset, next: offset, recover: done, chains: map[string][]*item{}, committedOffset: offset,
+		low: offset, next: offset, recover: done, chains: map[string][]*item{}, made: offset, committedOffset: offset,
 	}
 }
 
@@ -281,7 +282,7 @@ func (t *tracker) adopt(offset int64, metadata string) bool {
 func (t *tracker) used() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.next != t.committedOffset || len(t.states) > 0
+	return t.next != t.made
 }
 
 // giveBack returns the cut's completions to the ones that wait.

@@ -34,12 +34,12 @@ func (a *adapter) Batches(send provider.Sender) provider.Batcher {
 	if a.vertex {
 		return nil
 	}
-	return &batches{a, send}
+	return &batches{a, wire.Exchanges{Send: send, Refused: a.refused}}
 }
 
 type batches struct {
 	*adapter
-	send provider.Sender
+	vendor wire.Exchanges
 }
 
 // batch is the vendor's job.
@@ -235,15 +235,7 @@ type result struct {
 }
 
 func (b *batches) results(ctx context.Context, id string, each func(*result) error) error {
-	res, err := b.send(b.get(ctx, b.address(id, "results")))
-	if err != nil {
-		return err
-	}
-	if res.StatusCode != http.StatusOK {
-		defer func() { _ = res.Body.Close() }()
-		return b.refused(res)
-	}
-	return wire.Lines(res.Body, func(line []byte) error {
+	return b.vendor.Lines(b.get(ctx, b.address(id, "results")), func(line []byte) error {
 		var r result
 		if err := json.Unmarshal(line, &r); err != nil {
 			return wire.Malformed("a line of its results is not JSON as agreed", err)
@@ -283,23 +275,16 @@ func (b *batches) End(ctx context.Context, _ provider.Batch, job schemas.Job) er
 		return nil
 	}
 	var now batch
-	err := b.ask(b.post(ctx, b.address(job.ID, "cancel"), provider.Call{}, nil), &now)
-	if f, ok := errors.AsType[*schemas.Failure](err); ok && (f.HTTPStatus == http.StatusConflict || f.HTTPStatus == http.StatusNotFound) {
-		return nil // it has ended
+	if err := b.ask(b.post(ctx, b.address(job.ID, "cancel"), provider.Call{}, nil), &now); !wire.HasEnded(err) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // ask sends a request and reads the JSON of its answer into to.
 func (b *batches) ask(req *http.Request, to any) error {
-	res, err := b.send(req)
-	if err != nil {
+	return b.vendor.Ask(req, func(res *http.Response) error {
+		_, err := b.object(res, to)
 		return err
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode/100 != 2 {
-		return b.refused(res)
-	}
-	_, err = b.object(res, to)
-	return err
+	})
 }

@@ -1,64 +1,37 @@
 package anthropic
 
 import (
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sira-ai/sira/handlers/provider"
+	"github.com/sira-ai/sira/handlers/provider/providertest"
 	"github.com/sira-ai/sira/pipeline/catalog"
 	"github.com/sira-ai/sira/schemas"
 )
 
-func batchVendor(t *testing.T, answers map[string]string) (provider.Batcher, *[]string) {
+func built(t testing.TB, baseURL string, client *http.Client) provider.Provider {
 	t.Helper()
-	var asked []string
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		at := r.Method + " " + strings.TrimPrefix(r.URL.Path, "/v1/messages/batches")
-		asked = append(asked, at+"\n"+string(body))
-		answer, ok := answers[at]
-		if !ok {
-			http.NotFound(w, r)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, answer)
-	}))
-	t.Cleanup(s.Close)
 	c := Defaults
-	c.BaseURL, c.APIKey = s.URL, "key"
-	p, err := New(c, catalog.Env{HTTP: s.Client()})
+	c.BaseURL, c.APIKey = baseURL, providertest.Key
+	p, err := New(c, catalog.Env{HTTP: client})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return provider.BatcherOf(p), &asked
-}
-
-func twoCalls() provider.Batch {
-	call := func(text string) provider.Call {
-		return provider.Call{Model: "m", Request: &schemas.Request{ID: text, Messages: []schemas.Message{schemas.TextMessage(schemas.RoleUser, text)}}}
-	}
-	return provider.Batch{ID: "b0", Since: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), Calls: []provider.Call{call("one"), {}, call("three")}}
-}
-
-func refusedNone(t *testing.T) func(int, error) {
-	return func(i int, why error) { t.Errorf("call %d was refused: %v", i, why) }
+	return p
 }
 
 func TestABatchIsAListOfCalls(t *testing.T) {
 	t.Parallel()
-	b, asked := batchVendor(t, map[string]string{"POST ": `{"id":"msgbatch_1","processing_status":"in_progress"}`})
-	job, err := b.Begin(t.Context(), twoCalls(), refusedNone(t))
+	b, vendor := providertest.Batches(t, built, "/v1/messages/batches", map[string]string{"POST ": `{"id":"msgbatch_1","processing_status":"in_progress"}`})
+	job, err := b.Begin(t.Context(), providertest.TwoCalls(), providertest.NoneRefused(t))
 	if err != nil || job.ID != "msgbatch_1" || job.State != schemas.JobRunning {
 		t.Fatalf("job %+v, error %v", job, err)
 	}
-	if said := (*asked)[0]; !strings.Contains(said, `{"requests":[{"custom_id":"b0-0","params":{"model":"m",`) || !strings.Contains(said, `"custom_id":"b0-2"`) || strings.Contains(said, "b0-1") {
+	if said := vendor.Asked()[0]; !strings.Contains(said, `{"requests":[{"custom_id":"b0-0","params":{"model":"m",`) || !strings.Contains(said, `"custom_id":"b0-2"`) || strings.Contains(said, "b0-1") {
 		t.Errorf("asked %s", said)
 	}
 }
@@ -88,32 +61,32 @@ func TestABatchThatMayHaveBeenBegunIsLookedFor(t *testing.T) {
 		"it may be one that goes on": {map[string]string{"GET ": listed, "GET /young": young, "GET /over": over, "GET /over/results": theirs}, "young|", 4},
 		"there is none":              {map[string]string{"GET ": `{"data":[]}`, "POST ": `{"id":"new"}`}, "new", 2},
 	} {
-		b, asked := batchVendor(t, tt.answers)
-		again := twoCalls()
+		b, vendor := providertest.Batches(t, built, "/v1/messages/batches", tt.answers)
+		again := providertest.TwoCalls()
 		again.Again = true
-		job, err := b.Begin(t.Context(), again, refusedNone(t))
-		if err != nil || job.ID != tt.id || len(*asked) != tt.asked {
-			t.Errorf("%s: job %+v, error %v, asked %q", name, job, err, *asked)
+		job, err := b.Begin(t.Context(), again, providertest.NoneRefused(t))
+		if err != nil || job.ID != tt.id || len(vendor.Asked()) != tt.asked {
+			t.Errorf("%s: job %+v, error %v, asked %q", name, job, err, vendor.Asked())
 		}
 	}
 }
 
 func TestABatchOfSomebodyElseIsNotTakenForOurs(t *testing.T) {
 	t.Parallel()
-	b, _ := batchVendor(t, map[string]string{"GET /young": `{"id":"young","processing_status":"ended"}`, "GET /young/results": theirs})
-	if _, err := b.Look(t.Context(), twoCalls(), schemas.Job{ID: "young|"}); err != provider.ErrNoBatch { //nolint:errorlint // it is returned as it is
+	b, _ := providertest.Batches(t, built, "/v1/messages/batches", map[string]string{"GET /young": `{"id":"young","processing_status":"ended"}`, "GET /young/results": theirs})
+	if _, err := b.Look(t.Context(), providertest.TwoCalls(), schemas.Job{ID: "young|"}); err != provider.ErrNoBatch { //nolint:errorlint // it is returned as it is
 		t.Errorf("error %v, want ErrNoBatch", err)
 	}
 }
 
 func TestLinesOfResultsAreAnswersAndFailures(t *testing.T) {
 	t.Parallel()
-	b, _ := batchVendor(t, map[string]string{"GET /m/results": `{"custom_id":"b0-2","result":{"type":"succeeded","message":{"id":"x","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"drei"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":2,"service_tier":"batch"}}}}
+	b, _ := providertest.Batches(t, built, "/v1/messages/batches", map[string]string{"GET /m/results": `{"custom_id":"b0-2","result":{"type":"succeeded","message":{"id":"x","type":"message","role":"assistant","model":"m","content":[{"type":"text","text":"drei"}],"stop_reason":"end_turn","usage":{"input_tokens":1,"output_tokens":2,"service_tier":"batch"}}}}
 {"custom_id":"b9-0","result":{"type":"succeeded"}}
 {"custom_id":"b0-0","result":{"type":"errored","error":{"type":"error","error":{"type":"invalid_request_error","message":"no"}}}}
 `})
 	got := map[int]string{}
-	err := b.Results(t.Context(), twoCalls(), schemas.Job{ID: "m"}, func(i int, res *schemas.Response, err error) {
+	err := b.Results(t.Context(), providertest.TwoCalls(), schemas.Job{ID: "m"}, func(i int, res *schemas.Response, err error) {
 		if err != nil {
 			got[i] = string(schemas.AsFailure(err).Code)
 			return

@@ -1,7 +1,6 @@
 package anthropic_test
 
 import (
-	"encoding/json"
 	"strings"
 	"testing"
 
@@ -22,29 +21,6 @@ type said struct {
 	CacheWrite1h, Output, Thinking int64
 }
 
-type object = map[string]any
-
-func dig(v any, path ...string) any {
-	for _, key := range path {
-		m, _ := v.(object)
-		v = m[key]
-	}
-	return v
-}
-
-func text(v any) string { s, _ := v.(string); return s }
-
-func number(v any) int64 { f, _ := v.(float64); return int64(f) }
-
-func parse(t *testing.T, s string) object {
-	t.Helper()
-	var m object
-	if err := json.Unmarshal([]byte(s), &m); err != nil {
-		t.Fatalf("parsing %q: %v", s, err)
-	}
-	return m
-}
-
 var reasons = map[string]schemas.FinishReason{
 	"end_turn": schemas.FinishStop, "max_tokens": schemas.FinishLength, "tool_use": schemas.FinishToolCalls,
 	"stop_sequence": schemas.FinishStopSequence, "pause_turn": schemas.FinishPause, "refusal": schemas.FinishRefusal,
@@ -58,15 +34,15 @@ func (s *said) count(usage any) {
 		"input_tokens": &s.Input, "cache_read_input_tokens": &s.CacheRead,
 		"cache_creation_input_tokens": &s.CacheWrite, "output_tokens": &s.Output,
 	} {
-		if v := dig(usage, key); v != nil {
-			*to = number(v)
+		if v := providertest.Dig(usage, key); v != nil {
+			*to = providertest.Number(v)
 		}
 	}
-	if v := dig(usage, "cache_creation", "ephemeral_1h_input_tokens"); v != nil {
-		s.CacheWrite1h = number(v)
+	if v := providertest.Dig(usage, "cache_creation", "ephemeral_1h_input_tokens"); v != nil {
+		s.CacheWrite1h = providertest.Number(v)
 	}
-	if v := dig(usage, "output_tokens_details", "thinking_tokens"); v != nil {
-		s.Thinking = number(v)
+	if v := providertest.Dig(usage, "output_tokens_details", "thinking_tokens"); v != nil {
+		s.Thinking = providertest.Number(v)
 	}
 }
 
@@ -77,21 +53,21 @@ func expected(t *testing.T, x *providertest.Exchange) said {
 		return streamed(t, x.Response.Body)
 	}
 	var s said
-	b := parse(t, x.Response.Body)
+	b := providertest.Parse(t, x.Response.Body)
 	list, _ := b["content"].([]any)
 	for _, c := range list {
-		switch text(dig(c, "type")) {
+		switch providertest.Text(c, "type") {
 		case "text":
-			s.Texts += text(dig(c, "text"))
+			s.Texts += providertest.Text(c, "text")
 		case "thinking":
-			s.Thoughts += text(dig(c, "thinking"))
-			s.Signatures += text(dig(c, "signature"))
+			s.Thoughts += providertest.Text(c, "thinking")
+			s.Signatures += providertest.Text(c, "signature")
 		case "tool_use", "server_tool_use":
-			s.Calls = append(s.Calls, text(dig(c, "id"))+" "+text(dig(c, "name")))
-			s.Inputs = append(s.Inputs, dig(c, "input"))
+			s.Calls = append(s.Calls, providertest.Text(c, "id")+" "+providertest.Text(c, "name"))
+			s.Inputs = append(s.Inputs, providertest.Dig(c, "input"))
 		}
 	}
-	s.Finish = reasons[text(b["stop_reason"])]
+	s.Finish = reasons[providertest.Text(b["stop_reason"])]
 	s.count(b["usage"])
 	s.Input += s.CacheRead + s.CacheWrite
 	return s
@@ -107,26 +83,26 @@ func streamed(t *testing.T, body string) said {
 		if !ok {
 			continue
 		}
-		e := parse(t, data)
-		switch text(e["type"]) {
+		e := providertest.Parse(t, data)
+		switch providertest.Text(e["type"]) {
 		case "message_start":
-			s.count(dig(e, "message", "usage"))
+			s.count(providertest.Dig(e, "message", "usage"))
 		case "content_block_start":
-			kind := text(dig(e, "content_block", "type"))
+			kind := providertest.Text(e, "content_block", "type")
 			tool = kind == "tool_use" || kind == "server_tool_use"
 			if tool {
-				s.Calls = append(s.Calls, text(dig(e, "content_block", "id"))+" "+text(dig(e, "content_block", "name")))
+				s.Calls = append(s.Calls, providertest.Text(e, "content_block", "id")+" "+providertest.Text(e, "content_block", "name"))
 				args = append(args, "")
 			}
 		case "content_block_delta":
-			s.Texts += text(dig(e, "delta", "text"))
-			s.Thoughts += text(dig(e, "delta", "thinking"))
-			s.Signatures += text(dig(e, "delta", "signature"))
+			s.Texts += providertest.Text(e, "delta", "text")
+			s.Thoughts += providertest.Text(e, "delta", "thinking")
+			s.Signatures += providertest.Text(e, "delta", "signature")
 			if tool {
-				args[len(args)-1] += text(dig(e, "delta", "partial_json"))
+				args[len(args)-1] += providertest.Text(e, "delta", "partial_json")
 			}
 		case "message_delta":
-			s.Finish = reasons[text(dig(e, "delta", "stop_reason"))]
+			s.Finish = reasons[providertest.Text(e, "delta", "stop_reason")]
 			s.count(e["usage"])
 		}
 	}
@@ -134,7 +110,7 @@ func streamed(t *testing.T, body string) said {
 		if a == "" {
 			a = "{}"
 		}
-		s.Inputs = append(s.Inputs, parse(t, a))
+		s.Inputs = append(s.Inputs, providertest.Parse(t, a))
 	}
 	s.Input += s.CacheRead + s.CacheWrite
 	return s
@@ -157,7 +133,7 @@ func got(t *testing.T, res *schemas.Response) said {
 			s.Signatures += p.Reasoning.Signature
 		case schemas.PartToolCall:
 			s.Calls = append(s.Calls, p.ToolCall.ID+" "+p.ToolCall.Name)
-			s.Inputs = append(s.Inputs, parse(t, p.ToolCall.Arguments))
+			s.Inputs = append(s.Inputs, providertest.Parse(t, p.ToolCall.Arguments))
 		}
 	}
 	return s

@@ -190,7 +190,7 @@ func (w *writer) contents() error {
 // stands behind, as it came; one without a part before it, with the next.
 func (w *writer) parts(m *schemas.Message, i int) error {
 	own := ownParts(m)
-	signed, pending := w.placeholder(m), ""
+	signed, pending := w.substitute(m), ""
 	for j := range m.Parts {
 		w.own(own, j, j+1)
 		p := &m.Parts[j]
@@ -251,10 +251,10 @@ func skipped(p *schemas.Part, signature string) bool {
 	return false
 }
 
-// placeholder returns what stands for the signature of the first call in a
+// substitute returns what stands for the signature of the first call in a
 // message that has none, because another model wrote it. Gemini 3 and later
 // refuse such a message otherwise (ai.google.dev/gemini-api/docs/thought-signatures).
-func (w *writer) placeholder(m *schemas.Message) string {
+func (w *writer) substitute(m *schemas.Message) string {
 	if m.Role != schemas.RoleAssistant || legacyThinking(w.model) {
 		return ""
 	}

@@ -168,7 +168,7 @@ func TestThinkingIsAskedForInTheModelsTerms(t *testing.T) {
 }
 
 // A signature goes back on the part that it came on; Gemini 3 refuses a call
-// without one, so calls of other models get the vendor's placeholder.
+// without one, so calls of other models get the substitute that the vendor names.
 func TestSignaturesStandWhereTheyCame(t *testing.T) {
 	t.Parallel()
 	text := schemas.Part{Kind: schemas.PartText, Text: "so"}

@@ -3,7 +3,6 @@ package openai
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -37,12 +36,12 @@ func (a *Adapter) Batches(send provider.Sender) provider.Batcher {
 	if a.variant.Name != kind {
 		return nil
 	}
-	return &batches{a, send}
+	return &batches{a, wire.Exchanges{Send: send, Refused: a.Refusal}}
 }
 
 type batches struct {
 	*Adapter
-	send provider.Sender
+	vendor wire.Exchanges
 }
 
 // batch is the vendor's job.
@@ -300,15 +299,7 @@ func (b *batches) Results(ctx context.Context, asked provider.Batch, job schemas
 		if err != nil {
 			return err
 		}
-		res, err := b.send(req)
-		if err != nil {
-			return err
-		}
-		if res.StatusCode != http.StatusOK {
-			defer func() { _ = res.Body.Close() }()
-			return b.Refusal(res)
-		}
-		if err := wire.Lines(res.Body, func(line []byte) error { return b.line(asked, line, each) }); err != nil {
+		if err := b.vendor.Lines(req, func(line []byte) error { return b.line(asked, line, each) }); err != nil {
 			return err
 		}
 	}
@@ -350,29 +341,22 @@ func (b *batches) End(ctx context.Context, _ provider.Batch, job schemas.Job) er
 		return err
 	}
 	var now batch
-	err = b.ask(req, &now)
-	if f, ok := errors.AsType[*schemas.Failure](err); ok && (f.HTTPStatus == http.StatusConflict || f.HTTPStatus == http.StatusNotFound) {
-		return nil // it has ended
+	if err := b.ask(req, &now); !wire.HasEnded(err) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // ask sends a request and reads the JSON of its answer into to.
 func (b *batches) ask(req *http.Request, to any) error {
-	res, err := b.send(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode/100 != 2 {
-		return b.Refusal(res)
-	}
-	body, err := b.object(res)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(body, to); err != nil {
-		return wire.Malformed("it is not JSON as agreed", err)
-	}
-	return nil
+	return b.vendor.Ask(req, func(res *http.Response) error {
+		body, err := b.object(res)
+		if err != nil {
+			return err
+		}
+		if err := json.Unmarshal(body, to); err != nil {
+			return wire.Malformed("it is not JSON as agreed", err)
+		}
+		return nil
+	})
 }

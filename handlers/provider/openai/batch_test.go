@@ -1,68 +1,40 @@
 package openai
 
 import (
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sira-ai/sira/handlers/provider"
+	"github.com/sira-ai/sira/handlers/provider/providertest"
 	"github.com/sira-ai/sira/pipeline/catalog"
 	"github.com/sira-ai/sira/schemas"
 )
 
-// vendor answers by method and path, and keeps what it was asked.
-func vendor(t *testing.T, answers map[string]string) (provider.Batcher, *[]string) {
+func built(t testing.TB, baseURL string, client *http.Client) provider.Provider {
 	t.Helper()
-	var asked []string
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		at := r.Method + " " + r.URL.Path
-		asked = append(asked, at+"\n"+string(body))
-		answer, ok := answers[at]
-		if !ok {
-			http.NotFound(w, r)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, answer)
-	}))
-	t.Cleanup(s.Close)
 	c := Defaults
-	c.BaseURL = s.URL + "/v1"
-	p, err := New(c, catalog.Env{HTTP: s.Client()})
+	c.BaseURL = baseURL + "/v1"
+	p, err := New(c, catalog.Env{HTTP: client})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return provider.BatcherOf(p), &asked
-}
-
-func twoCalls() provider.Batch {
-	call := func(text string) provider.Call {
-		return provider.Call{Model: "m", Request: &schemas.Request{ID: text, Messages: []schemas.Message{schemas.TextMessage(schemas.RoleUser, text)}}}
-	}
-	return provider.Batch{ID: "b0", Since: time.Unix(1_000_000, 0), Calls: []provider.Call{call("one"), {}, call("three")}}
-}
-
-func unexpected(t *testing.T) func(int, error) {
-	return func(i int, why error) { t.Errorf("call %d was refused: %v", i, why) }
+	return p
 }
 
 func TestABatchIsAFileOfCallsWithItsName(t *testing.T) {
 	t.Parallel()
-	b, asked := vendor(t, map[string]string{
+	b, vendor := providertest.Batches(t, built, "", map[string]string{
 		"POST /v1/files":   `{"id":"f1"}`,
 		"POST /v1/batches": `{"id":"batch_1","status":"validating","metadata":{"sira_batch":"b0"}}`,
 	})
-	job, err := b.Begin(t.Context(), twoCalls(), unexpected(t))
+	job, err := b.Begin(t.Context(), providertest.TwoCalls(), providertest.NoneRefused(t))
 	if err != nil || job.ID != "batch_1" || job.State != schemas.JobQueued {
 		t.Fatalf("job %+v, error %v", job, err)
 	}
-	file, made := (*asked)[0], (*asked)[1]
+	file, made := vendor.Asked()[0], vendor.Asked()[1]
 	for _, want := range []string{
 		`{"custom_id":"b0-0","method":"POST","url":"/v1/chat/completions","body":{"model":"m",`, `"custom_id":"b0-2"`, `name="purpose"`,
 	} {
@@ -78,20 +50,20 @@ func TestABatchIsAFileOfCallsWithItsName(t *testing.T) {
 // A worker began the batch and was killed before it could tell anybody.
 func TestABatchThatWasBegunIsFoundByItsName(t *testing.T) {
 	t.Parallel()
-	b, asked := vendor(t, map[string]string{
+	b, vendor := providertest.Batches(t, built, "", map[string]string{
 		"GET /v1/batches": `{"data":[{"id":"batch_9","metadata":{"sira_batch":"other"}},{"id":"batch_8","status":"in_progress","metadata":{"sira_batch":"b0"}}],"has_more":false}`,
 	})
-	again := twoCalls()
+	again := providertest.TwoCalls()
 	again.Again = true
-	job, err := b.Begin(t.Context(), again, unexpected(t))
-	if err != nil || job.ID != "batch_8" || len(*asked) != 1 {
-		t.Errorf("job %+v, error %v, asked %v", job, err, *asked)
+	job, err := b.Begin(t.Context(), again, providertest.NoneRefused(t))
+	if err != nil || job.ID != "batch_8" || len(vendor.Asked()) != 1 {
+		t.Errorf("job %+v, error %v, asked %v", job, err, vendor.Asked())
 	}
 }
 
 func TestLinesOfResultsAreAnswersAndFailures(t *testing.T) {
 	t.Parallel()
-	b, _ := vendor(t, map[string]string{
+	b, _ := providertest.Batches(t, built, "", map[string]string{
 		"GET /v1/batches/batch_1": `{"id":"batch_1","status":"expired","output_file_id":"out","error_file_id":"err"}`,
 		"GET /v1/files/out/content": `{"custom_id":"b0-2","response":{"status_code":200,"request_id":"r","body":{"id":"c","model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"drei"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}}}
 {"custom_id":"foreign-1","response":{"status_code":200,"body":{}}}
@@ -99,7 +71,7 @@ func TestLinesOfResultsAreAnswersAndFailures(t *testing.T) {
 		"GET /v1/files/err/content": `{"custom_id":"b0-0","response":null,"error":{"code":"batch_expired","message":"x"}}`,
 	})
 	got := map[int]string{}
-	err := b.Results(t.Context(), twoCalls(), schemas.Job{ID: "batch_1"}, func(i int, res *schemas.Response, err error) {
+	err := b.Results(t.Context(), providertest.TwoCalls(), schemas.Job{ID: "batch_1"}, func(i int, res *schemas.Response, err error) {
 		if err != nil {
 			got[i] = err.Error()
 			return
@@ -113,10 +85,10 @@ func TestLinesOfResultsAreAnswersAndFailures(t *testing.T) {
 
 func TestABatchThatFailsSaysWhy(t *testing.T) {
 	t.Parallel()
-	b, _ := vendor(t, map[string]string{
+	b, _ := providertest.Batches(t, built, "", map[string]string{
 		"GET /v1/batches/batch_1": `{"id":"batch_1","status":"failed","errors":{"data":[{"code":"token_limit_exceeded","message":"Enqueued token limit reached"}]}}`,
 	})
-	_, err := b.Look(t.Context(), twoCalls(), schemas.Job{ID: "batch_1"})
+	_, err := b.Look(t.Context(), providertest.TwoCalls(), schemas.Job{ID: "batch_1"})
 	if f := schemas.AsFailure(err); f == nil || f.Code != schemas.RateLimited || f.VendorCode != "token_limit_exceeded" {
 		t.Errorf("failure %+v", f)
 	}
@@ -143,7 +115,7 @@ func FuzzBatchResultIsReadOrRefused(f *testing.F) {
 	}
 	b, _ := a.Batches(nil).(*batches)
 	f.Fuzz(func(t *testing.T, line []byte) {
-		asked := twoCalls()
+		asked := providertest.TwoCalls()
 		err := b.line(asked, line, func(i int, res *schemas.Response, err error) {
 			if i < 0 || i >= len(asked.Calls) || (res == nil) == (err == nil) {
 				t.Errorf("place %d, response %v, error %v", i, res, err)

@@ -1,7 +1,6 @@
 package openai_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -25,41 +24,18 @@ type said struct {
 	Thought int64
 }
 
-type object = map[string]any
-
-func dig(v any, path ...string) any {
-	for _, key := range path {
-		m, _ := v.(object)
-		v = m[key]
-	}
-	return v
-}
-
-func text(v any) string { s, _ := v.(string); return s }
-
-func number(v any) int64 { f, _ := v.(float64); return int64(f) }
-
-func parse(t *testing.T, s string) object {
-	t.Helper()
-	var m object
-	if err := json.Unmarshal([]byte(s), &m); err != nil {
-		t.Fatalf("parsing %q: %v", s, err)
-	}
-	return m
-}
-
 // expected works the answer out from the recorded body.
 func expected(t *testing.T, x *providertest.Exchange) said {
 	t.Helper()
-	bodies := []object{}
+	bodies := []providertest.Object{}
 	if x.Stream {
 		for line := range strings.Lines(x.Response.Body) {
 			if data, ok := strings.CutPrefix(strings.TrimSpace(line), "data: "); ok && data != "[DONE]" {
-				bodies = append(bodies, parse(t, data))
+				bodies = append(bodies, providertest.Parse(t, data))
 			}
 		}
 	} else {
-		bodies = append(bodies, parse(t, x.Response.Body))
+		bodies = append(bodies, providertest.Parse(t, x.Response.Body))
 	}
 	var s said
 	calls := map[string]*[3]string{}
@@ -72,17 +48,17 @@ func expected(t *testing.T, x *providertest.Exchange) said {
 	for _, b := range bodies {
 		options, _ := b["choices"].([]any)
 		for _, o := range options {
-			i := number(dig(o, "index"))
+			i := providertest.Number(o, "index")
 			grow(i)
-			m := dig(o, "message")
+			m := providertest.Dig(o, "message")
 			if m == nil {
-				m = dig(o, "delta")
+				m = providertest.Dig(o, "delta")
 			}
-			s.Texts[i] += text(dig(m, "content"))
-			s.Finish[i] += text(dig(o, "finish_reason"))
-			list, _ := dig(m, "tool_calls").([]any)
+			s.Texts[i] += providertest.Text(m, "content")
+			s.Finish[i] += providertest.Text(o, "finish_reason")
+			list, _ := providertest.Dig(m, "tool_calls").([]any)
 			for j, c := range list {
-				if n, ok := dig(c, "index").(float64); ok {
+				if n, ok := providertest.Dig(c, "index").(float64); ok {
 					j = int(n)
 				}
 				key := fmt.Sprintf("%d/%d", i, j)
@@ -90,15 +66,15 @@ func expected(t *testing.T, x *providertest.Exchange) said {
 					calls[key] = new([3]string)
 					order = append(order, key)
 				}
-				calls[key][0] += text(dig(c, "id"))
-				calls[key][1] += text(dig(c, "function", "name"))
-				calls[key][2] += text(dig(c, "function", "arguments"))
+				calls[key][0] += providertest.Text(c, "id")
+				calls[key][1] += providertest.Text(c, "function", "name")
+				calls[key][2] += providertest.Text(c, "function", "arguments")
 			}
 		}
 		if u := b["usage"]; u != nil {
-			s.Input, s.Output = number(dig(u, "prompt_tokens")), number(dig(u, "completion_tokens"))
-			s.Cached = number(dig(u, "prompt_tokens_details", "cached_tokens"))
-			s.Thought = number(dig(u, "completion_tokens_details", "reasoning_tokens"))
+			s.Input, s.Output = providertest.Number(u, "prompt_tokens"), providertest.Number(u, "completion_tokens")
+			s.Cached = providertest.Number(u, "prompt_tokens_details", "cached_tokens")
+			s.Thought = providertest.Number(u, "completion_tokens_details", "reasoning_tokens")
 		}
 	}
 	for _, key := range order {

@@ -16,7 +16,7 @@ import (
 	"github.com/sira-ai/sira/schemas"
 )
 
-// Exchange is a recorded call to a real vendor.
+// Exchange is a call to a vendor, recorded or written in its form.
 type Exchange struct {
 	ID       string `json:"id"`
 	Stream   bool   `json:"stream"`
@@ -28,41 +28,51 @@ type Exchange struct {
 	} `json:"response"`
 }
 
-// Recorded returns the exchanges of one operation of a vendor. They are others'
-// data and no part of this repository: the test is skipped where they are not
-// next to it, in ../shared/data.
+// Recorded returns the exchanges of one operation of a vendor: those in
+// testdata/exchanges.jsonl, which we wrote in the vendor's form, and, where they are
+// next to the repository in ../shared/data, those that others recorded.
 func Recorded(t *testing.T, vendor, op string) []Exchange {
 	t.Helper()
-	name := filepath.Join(root(t), "..", "shared", "data", "providers", vendor, "dev.jsonl")
-	f, err := os.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("no recorded exchanges: ../shared/data is not next to the repository")
+	all := exchanges(t, filepath.Join("testdata", "exchanges.jsonl"), op)
+	if len(all) == 0 {
+		t.Fatalf("testdata/exchanges.jsonl has no exchange of %s", op)
 	}
+	theirs := filepath.Join(root(t), "..", "shared", "data", "providers", vendor, "dev.jsonl")
+	if _, err := os.Stat(theirs); errors.Is(err, fs.ErrNotExist) {
+		return all
+	}
+	recorded := exchanges(t, theirs, op)
+	if len(recorded) == 0 {
+		t.Fatalf("no recorded exchange of %s %s", vendor, op)
+	}
+	return append(all, recorded...)
+}
+
+// exchanges reads those of one operation from a file.
+func exchanges(t *testing.T, name, op string) []Exchange {
+	t.Helper()
+	f, err := os.Open(name)
 	if err != nil {
-		t.Fatalf("opening recorded exchanges: %v", err)
+		t.Fatalf("opening exchanges: %v", err)
 	}
 	defer func() { _ = f.Close() }()
 	var all []Exchange
 	r := bufio.NewReader(f)
-	for {
+	for n := 1; ; n++ {
 		line, err := r.ReadBytes('\n')
 		if len(bytes.TrimSpace(line)) > 0 {
 			var x Exchange
 			if err := json.Unmarshal(line, &x); err != nil {
-				t.Fatalf("reading exchange %d: %v", len(all), err)
+				t.Fatalf("reading %s, line %d: %v", name, n, err)
 			}
 			if x.Op == op {
 				all = append(all, x)
 			}
 		}
 		if err != nil {
-			break
+			return all
 		}
 	}
-	if len(all) == 0 {
-		t.Fatalf("no exchange of %s %s", vendor, op)
-	}
-	return all
 }
 
 // root returns the folder of go.mod, above the test's.
@@ -78,7 +88,7 @@ func root(t *testing.T) string {
 		}
 		up := filepath.Dir(dir)
 		if up == dir {
-			t.Skip("no go.mod above the test: the data cannot be found")
+			t.Fatal("no go.mod above the test")
 		}
 		dir = up
 	}

@@ -43,23 +43,55 @@ func Embedded(status int, body []byte) *http.Response {
 	}
 }
 
-// Lines calls each for the lines of a body, until it returns an error, and closes the
-// body.
-func Lines(body io.ReadCloser, each func(line []byte) error) error {
-	defer func() { _ = body.Close() }()
-	lines := NewLineReader(body, MaxBatchLine)
-	for {
-		line, err := lines.Next()
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return ReadFailure(err)
-		}
-		if err := each(line); err != nil {
-			return err
-		}
+// Exchanges asks a vendor about batches.
+type Exchanges struct {
+	// Send sends a request; its error is a *schemas.Failure.
+	Send func(*http.Request) (*http.Response, error)
+	// Refused reads an answer with another status than was hoped for.
+	Refused func(*http.Response) *schemas.Failure
+}
+
+// Ask sends a request and has its answer read, whose status is one of success.
+func (e Exchanges) Ask(req *http.Request, read func(*http.Response) error) error {
+	res, err := e.Send(req)
+	if err != nil {
+		return err
 	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode/100 != 2 {
+		return e.Refused(res)
+	}
+	return read(res)
+}
+
+// Lines sends a request and calls each for the lines of its answer, until it returns
+// an error.
+func (e Exchanges) Lines(req *http.Request, each func(line []byte) error) error {
+	return e.Ask(req, func(res *http.Response) error {
+		if res.StatusCode != http.StatusOK {
+			return e.Refused(res)
+		}
+		lines := NewLineReader(res.Body, MaxBatchLine)
+		for {
+			line, err := lines.Next()
+			switch {
+			case errors.Is(err, io.EOF):
+				return nil
+			case err != nil:
+				return ReadFailure(err)
+			}
+			if err := each(line); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// HasEnded reports whether err says that what was to be ended has ended already, or
+// is gone.
+func HasEnded(err error) bool {
+	f, ok := errors.AsType[*schemas.Failure](err)
+	return ok && (f.HTTPStatus == http.StatusConflict || f.HTTPStatus == http.StatusNotFound)
 }
 
 // Undone is the failure of a call that its batch ended without.
