@@ -46,6 +46,24 @@ func TestAResultSaysTheSameWrittenByHandAndByTheLibrary(t *testing.T) {
 	}
 }
 
+func TestUsageSaysTheSameWrittenByHandAndByTheLibrary(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(50) {
+		u := schematest.Filled[schemas.Usage](seed)
+		want, err := json.Marshal(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := u.AppendJSON(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(anything(t, want), anything(t, got)); diff != "" {
+			t.Fatalf("seed %d (-library +hand):\n%s", seed, diff)
+		}
+	}
+}
+
 func TestAResultThatIsNoJSONIsNotWritten(t *testing.T) {
 	t.Parallel()
 	late := time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)

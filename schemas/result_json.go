@@ -145,6 +145,16 @@ func (p *Part) write(w *jsonWriter) {
 	w.optional("cache_break", p.CacheBreak)
 }
 
+// AppendJSON appends u in the form that encoding/json gives it. See
+// [Result.AppendJSON].
+func (u *Usage) AppendJSON(dst []byte) ([]byte, error) {
+	w := jsonWriter{b: append(dst, '{')}
+	if u.write(&w); w.err != nil {
+		return dst, w.err
+	}
+	return append(w.b, '}'), nil
+}
+
 func (u *Usage) write(w *jsonWriter) {
 	w.number("input_tokens", u.InputTokens)
 	w.optionalNumber("cache_read_tokens", u.CacheReadTokens)

@@ -5,7 +5,6 @@ package cost
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/shopspring/decimal"
 
@@ -78,7 +77,7 @@ func kept(e *schemas.CostEvent, u *schemas.Usage) string {
 	}
 	all := *u
 	all.Raw = nil
-	b, err := json.Marshal(&all)
+	b, err := all.AppendJSON(make([]byte, 0, 160))
 	if err != nil { // it holds numbers and names only
 		return ""
 	}

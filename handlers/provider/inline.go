@@ -25,7 +25,7 @@ type Fetch func(ctx context.Context, address string, limit int64) (mime string, 
 // request itself is not changed.
 func inline(ctx context.Context, a Adapter, call Call) (Call, error) {
 	rules, ok := a.(Inliner)
-	if !ok || call.Fetch == nil {
+	if !ok || call.Fetch == nil || !carriesMedia(call.Request) {
 		return call, nil
 	}
 	w := &inliner{ctx: ctx, fetch: call.Fetch, op: call.Request.Operation(), rules: rules} //nolint:contextcheck // of this call only
@@ -66,6 +66,19 @@ func inline(ctx context.Context, a Adapter, call Call) (Call, error) {
 		call.Request = &req
 	}
 	return call, nil
+}
+
+// carriesMedia reports whether a request has anything that could be named by URL.
+// Most have not.
+func carriesMedia(r *schemas.Request) bool {
+	for i := range r.Messages {
+		for j := range r.Messages[i].Parts {
+			if p := &r.Messages[i].Parts[j]; p.Media != nil || p.ToolResult != nil {
+				return true
+			}
+		}
+	}
+	return r.Transcribe != nil || r.File != nil || r.Image != nil || r.Video != nil
 }
 
 // inliner works on one call.

@@ -29,6 +29,9 @@ type Window struct {
 // there is anything of it: a limit that is used up counts as closed for a
 // twentieth of that time, after which a twentieth has come back.
 func ReadRateLimit(h http.Header, now time.Time) (RateLimit, bool) {
+	if !speaksOfLimits(h) {
+		return RateLimit{}, false
+	}
 	r := RateLimit{Requests: counted(h, "Requests", now), Tokens: counted(h, "Tokens", now)}
 	zero := Window{}
 	if r.Requests == zero {
@@ -38,6 +41,17 @@ func ReadRateLimit(h http.Header, now time.Time) (RateLimit, bool) {
 		r.Tokens = dynamic(h, "X-Tokenlimit-Limit", "X-Tokenlimit-Remaining", "X-Tokenlimit-Reset", now)
 	}
 	return r, r.Requests != zero || r.Tokens != zero
+}
+
+// speaksOfLimits reports whether a header is of any family below: they all have a
+// limit in their names. To look for each takes ten times as long.
+func speaksOfLimits(h http.Header) bool {
+	for name := range h {
+		if strings.Contains(name, "imit") {
+			return true
+		}
+	}
+	return false
 }
 
 // counted reads the families of OpenAI, Azure and Anthropic.
