@@ -43,12 +43,12 @@ const (
 	allocsRoute        = 2
 	allocsRouteOf1000  = 2
 	allocsLease        = 2
-	allocsDecodeJSON   = 32
+	allocsDecodeJSON   = 22
 	allocsDecodeAvro   = 37
 	allocsEncodeResult = 7
-	allocsCall         = 76 // invoke and the adapter of openai, with an HTTP client that answers at once
-	allocsChain        = 86 // routing, the call, cost and audit
-	allocsOutputs      = 61 // encoding result, cost, attempt and audit
+	allocsCall         = 72 // invoke and the adapter of openai, with an HTTP client that answers at once
+	allocsChain        = 80 // routing, the call, cost and audit
+	allocsOutputs      = 39 // encoding result, cost, attempt and audit
 )
 
 func TestAllocationsDoNotGrow(t *testing.T) {
