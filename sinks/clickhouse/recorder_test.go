@@ -201,11 +201,11 @@ func TestCleanStopFlushes(t *testing.T) {
 	r := newRig(t, 2)
 	r.events(100, 2)
 	run := r.record("a", func(c *RecorderConfig) { c.MaxWait, c.MaxRows = time.Hour, 200 })
-	r.wait("everything to be read", func() bool { return run.held.Load() == 800 })
+	r.wait("everything to be read", func() bool { return run.held.Load() == 900 })
 	run.stop()
 	r.exact()
 	again := r.record("a")
-	r.wait("the partitions", func() bool { return again.owned() == 16 })
+	r.wait("the partitions", func() bool { return again.owned() == 18 })
 	again.stop()
 	r.exact()
 }
