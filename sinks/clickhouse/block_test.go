@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -47,6 +48,55 @@ func TestBatchesAreCutByRows(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"10-11 of 2"}, cuts(t, p, 2, 11)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Rows are of any size, and ClickHouse takes a batch as a whole or not at all.
+func TestBatchesAreCutBySizeToo(t *testing.T) {
+	t.Parallel()
+	p := &partition{table: newTable("dead_letters", func() rows { return &deadRows{} }), committed: 0, next: 0, cut: -1}
+	r := &Recorder{cfg: RecorderConfig{MaxRows: 1000, MaxBuffer: 1000, MaxWait: time.Hour}, parts: map[topicPartition]*partition{{}: p}}
+	detail := []kgo.RecordHeader{{Key: schemas.HeaderDeadDetail, Value: make([]byte, maxBlock/2)}}
+	for o := range int64(5) {
+		r.add(t.Context(), p, &kgo.Record{Offset: o, Headers: detail})
+	}
+	due := r.due(false)
+	if len(due) != 1 || due[0].plan.last != 1 || due[0].block.n != 2 {
+		t.Errorf("due: %+v", due)
+	}
+	if r.full() {
+		t.Errorf("%d bytes are held and it is full", r.bytes)
+	}
+	for o := range int64(2 * maxHeld / maxBlock) {
+		r.add(t.Context(), p, &kgo.Record{Offset: 5 + o, Headers: detail})
+	}
+	r.note(nil)
+	if !r.full() {
+		t.Errorf("%d bytes are held and it is not full", r.bytes)
+	}
+}
+
+// A driver that reads less of a column than was written would shift all that
+// follow it.
+func TestColumnOfAnotherShapeIsNotCopied(t *testing.T) {
+	t.Parallel()
+	table := newTable("dead_letters", func() rows { return &deadRows{} })
+	b := table.block()
+	for o := range int64(3) {
+		if err := b.add(t.Context(), &kgo.Record{Offset: o}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := newCopier()
+	if err := c.copy(b, blank(t, table)); err != nil {
+		t.Fatal(err)
+	}
+	b.offset.Append(9) // a row too many
+	if err := newCopier().copy(b, blank(t, table)); !errors.Is(err, errLayout) {
+		t.Errorf("a column that is too long: %v", err)
+	}
+	if err := newCopier().copy(b, blank(t, newTable("metrics", func() rows { return &metricRows{} }))); !errors.Is(err, errLayout) {
+		t.Errorf("columns of another table: %v", err)
 	}
 }
 

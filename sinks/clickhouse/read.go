@@ -194,16 +194,38 @@ func (p *partition) keep(b *block) {
 // is there. An unreadable dead letter stays where it is.
 func (r *Recorder) bury(ctx context.Context, rec *kgo.Record) bool {
 	if rec.Topic != r.cfg.Topics.Dead && r.cfg.Topics.Dead != "" {
-		dead := &kgo.Record{Topic: r.cfg.Topics.Dead, Key: rec.Key, Value: rec.Value, Headers: append(slices.Clone(rec.Headers),
-			kgo.RecordHeader{Key: schemas.HeaderDeadReason, Value: []byte(schemas.DeadUndecodable)},
-			kgo.RecordHeader{Key: schemas.HeaderDeadDetail, Value: []byte("event that no table can take")},
-			kgo.RecordHeader{Key: schemas.HeaderDeadOrigin, Value: fmt.Appendf(nil, "%s/%d/%d", rec.Topic, rec.Partition, rec.Offset)},
-		)}
-		if err := r.client.ProduceSync(ctx, dead).FirstErr(); err != nil {
+		if err := r.client.ProduceSync(ctx, letter(r.cfg.Topics.Dead, rec)).FirstErr(); err != nil {
 			r.cfg.Log.Warn("unreadable event was not buried", zap.String("topic", rec.Topic), zap.Int64("offset", rec.Offset), zap.Error(err))
 			return false
 		}
 	}
 	r.unread.WithLabelValues(rec.Topic).Inc()
 	return true
+}
+
+// maxLetter bounds what a dead letter keeps of its record. The broker refuses what
+// is too large for a batch, and a letter that it refuses would hold up its
+// partition for good.
+const maxLetter = 768 << 10
+
+// letter is an unreadable event with the reason in headers. Of one that is too
+// large it says only where it is.
+func letter(topic string, rec *kgo.Record) *kgo.Record {
+	size := len(rec.Key) + len(rec.Value)
+	for _, h := range rec.Headers {
+		size += len(h.Key) + len(h.Value)
+	}
+	dead := &kgo.Record{Topic: topic}
+	if size <= maxLetter {
+		dead.Key, dead.Value, dead.Headers = rec.Key, rec.Value, slices.Clone(rec.Headers)
+	} else {
+		omitted := fmt.Appendf(nil, "key, value, %d headers", len(rec.Headers))
+		dead.Headers = []kgo.RecordHeader{{Key: schemas.HeaderDeadOmitted, Value: omitted}}
+	}
+	dead.Headers = append(dead.Headers,
+		kgo.RecordHeader{Key: schemas.HeaderDeadReason, Value: []byte(schemas.DeadUndecodable)},
+		kgo.RecordHeader{Key: schemas.HeaderDeadDetail, Value: []byte("event that no table can take")},
+		kgo.RecordHeader{Key: schemas.HeaderDeadOrigin, Value: fmt.Appendf(nil, "%s/%d/%d", rec.Topic, rec.Partition, rec.Offset)},
+	)
+	return dead
 }

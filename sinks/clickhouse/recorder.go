@@ -247,13 +247,19 @@ func (r *Recorder) finish(done chan error, due []batch) error {
 	return err
 }
 
+// fetched begins the partitions whose offsets the group's coordinator told.
 func (r *Recorder) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
+	r.own.Lock()
+	defer r.own.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	add := func(topic string, id [16]byte, n int32, offset int64, metadata *string) {
 		tp := topicPartition{topic, n}
-		if p := r.parts[tp]; p != nil && p.knows(id, offset) {
-			return
+		if p := r.parts[tp]; p != nil {
+			if p.knows(id, offset) {
+				return
+			}
+			p.lost = true
 		}
 		p := &partition{topicPartition: tp, table: r.tables[topic], topicID: id, committed: offset, next: offset, cut: -1}
 		if metadata != nil {
@@ -284,8 +290,8 @@ func (r *Recorder) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFe
 // since. The partition was never lost: what is read of it again is known, and a
 // plan made anew would insert it twice.
 func (p *partition) knows(topicID [16]byte, offset int64) bool {
-	if other := [16]byte{}; topicID != other && p.topicID != other && topicID != p.topicID {
-		return false // made anew
+	if none := [16]byte{}; topicID != none && p.topicID != none && topicID != p.topicID {
+		return false // the topic was made anew
 	}
 	return p.busy || p.used && offset >= 0 && offset <= p.committed
 }
