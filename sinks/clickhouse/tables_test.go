@@ -1,6 +1,7 @@
 package clickhouse
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +139,28 @@ func TestRowsSayWhatTheEventsSaid(t *testing.T) {
 	if n := r.number(t, `SELECT count() FROM audit WHERE JSONExtractString(payload, 'request_hash') = 'ff' AND JSONExtractString(payload, 'id') = 'e1' AND prev_hash = toFixedString('', 32)`); n != 1 {
 		t.Error("the audit event is not kept whole")
 	}
+}
+
+// Moments come from others. One that no table can hold must not keep its batch,
+// and all behind it, out of the table.
+func TestImpossibleMomentsHoldNothingUp(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	for _, at := range []time.Time{time.UnixMicro(math.MinInt64), time.UnixMicro(-1), {}, time.UnixMicro(math.MaxInt64)} {
+		send(r, "results", 0, r.codecs.Result, &schemas.Result{Response: &schemas.Response{}, CreatedAt: base, CompletedAt: at})
+		send(r, "costs", 0, r.codecs.Cost, &schemas.CostEvent{Time: at})
+		send(r, "attempts", 0, r.codecs.Attempt, &schemas.AttemptEvent{Attempt: schemas.Attempt{StartedAt: at, LatencyMS: math.MaxInt64}})
+		send(r, "audit", 0, r.codecs.Audit, &schemas.AuditEvent{Time: at})
+		send(r, "metrics", 0, r.codecs.Metric, &schemas.MetricEvent{Time: at})
+		send(r, "health", 0, r.codecs.Health, &schemas.HealthEvent{Time: at})
+		send(r, "budgets", 0, r.codecs.Budget, &schemas.BudgetEvent{Time: at, Window: at})
+	}
+	r.sent["dead"] += 2 // audit events are kept as JSON, which knows the years from 0 to 9999
+	r.sent["audit"] -= 2
+	run := r.record("a")
+	r.waitRows()
+	run.stop()
+	r.exact()
 }
 
 // texts returns a table's rows as text, in the order of their offsets.
