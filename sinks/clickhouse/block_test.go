@@ -1,15 +1,18 @@
 package clickhouse
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"testing"
 	"time"
 
+	"github.com/ClickHouse/ch-go/proto"
 	chcolumn "github.com/ClickHouse/clickhouse-go/v2/lib/column"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/go-cmp/cmp"
+	"github.com/shopspring/decimal"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sira-ai/sira/schemas"
@@ -126,38 +129,68 @@ func TestAnnouncedBatchIsCutAsItWasAnnounced(t *testing.T) {
 }
 
 // FuzzRows reads any bytes as an event of each kind. What becomes a row fills
-// every column, what does not fills none.
+// every column, what does not fills none, and read again it is the same.
 func FuzzRows(f *testing.F) {
 	codecs := avro.NewCodecs(nowhere{})
-	if err := codecs.Register(f.Context(), nowhere{}, avro.Topics{Results: []string{"results"}, Costs: []string{"costs"}, Attempts: []string{"attempts"}, Audit: []string{"audit"}, Metrics: []string{"metrics"},
-		Health: []string{"health"}, Budgets: []string{"budgets"}}); err != nil {
-		f.Fatal(err)
-	}
-	seed, err := codecs.Cost.Append(nil, &schemas.CostEvent{Currency: "USD", Labels: map[string]string{"a": "b"}, Lines: []schemas.CostLine{{Attempt: 1}, {Attempt: 2}}})
+	err := codecs.Register(f.Context(), nowhere{}, avro.Topics{
+		Results: []string{"results"}, Costs: []string{"costs"}, Attempts: []string{"attempts"}, Audit: []string{"audit"}, Metrics: []string{"metrics"},
+		Health: []string{"health"}, Budgets: []string{"budgets"},
+	})
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(seed)
-	if seed, err = codecs.Result.Append(nil, result("r1", base)); err != nil {
-		f.Fatal(err)
+	seeds := [][]byte{[]byte(`{"request_id": "r1", "labels": {"a": "b"}, "attempts": [{"reason": "fallback"}], "completed_at": "2026-03-04T10:00:00Z"}`)}
+	for _, event := range []func() ([]byte, error){
+		func() ([]byte, error) {
+			return codecs.Cost.Append(nil, &schemas.CostEvent{Currency: "USD", Labels: map[string]string{"a": "b"}, Lines: []schemas.CostLine{{Attempt: 1}, {Attempt: 2}}})
+		},
+		func() ([]byte, error) { return codecs.Attempt.Append(nil, &schemas.AttemptEvent{RequestID: "r1"}) },
+		func() ([]byte, error) { return codecs.Audit.Append(nil, &schemas.AuditEvent{ID: "e1"}) },
+		func() ([]byte, error) { return codecs.Metric.Append(nil, &schemas.MetricEvent{Name: "g", Value: 1}) },
+		func() ([]byte, error) {
+			return codecs.Health.Append(nil, &schemas.HealthEvent{ID: "h1", Reasons: []string{"a", ""}})
+		},
+		func() ([]byte, error) {
+			return codecs.Budget.Append(nil, &schemas.BudgetEvent{ID: "b#1", Seq: 1, Limit: decimal.New(1, 0)})
+		},
+		func() ([]byte, error) { return codecs.Result.Append(nil, result("r1", base)) },
+	} {
+		seed, err := event()
+		if err != nil {
+			f.Fatal(err)
+		}
+		seeds = append(seeds, seed)
 	}
-	f.Add(seed)
-	f.Add([]byte(`{"request_id": "r1", "labels": {"a": "b"}, "attempts": [{"reason": "fallback"}], "completed_at": "2026-03-04T10:00:00Z"}`))
-	good := &kgo.Record{Value: seed}
+	for _, seed := range seeds {
+		f.Add(seed)
+		f.Add(seed[avro.HeaderSize:])
+	}
 	all, copier := newTables(topics, codecs), newCopier()
 	f.Fuzz(func(t *testing.T, value []byte) {
 		for topic, table := range all {
-			b := table.block()
-			defer table.free(b)
-			for range 2 { // the second time behind what the first one left
-				_ = b.add(t.Context(), &kgo.Record{Topic: topic, Value: value})
-				_ = b.add(t.Context(), good)
+			// As it is, and as what follows the header of that kind.
+			id := len(avro.ValueSubject(topic))
+			values := [][]byte{value, append(avro.AppendHeader(nil, id), value...), seeds[len(seeds)-1]}
+			encoded := func() []byte {
+				b := table.block()
+				defer table.free(b)
+				for offset := range int64(6) { // the second time behind what the first one left
+					_ = b.add(t.Context(), &kgo.Record{Topic: topic, Offset: offset, Value: values[offset%3]})
+				}
+				if a, ok := b.rows.(*auditRows); ok {
+					a.link(head{}, 0, chainHash)
+				}
+				if err := copier.copy(b, blank(t, table)); err != nil {
+					t.Errorf("%s: %v", topic, err)
+				}
+				var buf proto.Buffer
+				for _, c := range b.columns {
+					c.data.EncodeColumn(&buf)
+				}
+				return buf.Buf
 			}
-			if a, ok := b.rows.(*auditRows); ok {
-				a.link(head{}, 0, chainHash)
-			}
-			if err := copier.copy(b, blank(t, table)); err != nil {
-				t.Errorf("%s: %v", topic, err)
+			if first, again := encoded(), encoded(); !bytes.Equal(first, again) {
+				t.Errorf("%s: read again, the batch is another one", topic)
 			}
 		}
 	})
