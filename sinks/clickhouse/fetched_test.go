@@ -39,7 +39,7 @@ func TestOffsetsThatAreFetchedTwiceInsertNothingTwice(t *testing.T) {
 	for name, metadata := range map[string]string{"before anything was announced": "", "after its batch was announced": plan{10, 19, 99}.String()} {
 		r := newRecorder()
 		p := offsetOf(t, r, 10, "")
-		p.next = 20 // offsets 10 to 19 are read, and not inserted
+		p.next, p.used, p.busy = 20, true, true // offsets 10 to 19 are read, and not inserted
 		if again := offsetOf(t, r, 10, metadata); again != p || p.next != 20 || p.pending != nil {
 			t.Errorf("%s: it goes on from offset %d with the plan %v", name, again.next, again.pending)
 		}
@@ -65,7 +65,7 @@ func TestPartitionThatWasLostIsKnownByItsOffsetAlone(t *testing.T) {
 	t.Parallel()
 	r := newRecorder()
 	before := offsetOf(t, r, 10, "")
-	before.next = 20
+	before.next, before.used, before.busy = 20, true, true
 	r.dropped(t.Context(), nil, map[string][]int32{"costs": {0}})
 	p := offsetOf(t, r, 10, plan{10, 14, 99}.String())
 	if p == before || !before.lost || p.next != 10 || p.pending == nil || *p.pending != (plan{10, 14, 99}) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -12,32 +13,42 @@ import (
 	"go.uber.org/zap"
 )
 
-// batch is what is due of one partition. Without rows there is nothing to insert
-// and only the offset to move: all its records were unreadable.
+// batch is what is due of one partition. Without a block there is nothing to
+// insert and only the offset to move: all its records were unreadable.
 type batch struct {
-	p    *partition
-	plan plan
-	rows []row
-	done bool // inserted
+	p     *partition
+	plan  plan
+	block *block
+	done  bool // inserted
 }
+
+// maxInserts is how many batches are on their way at once.
+const maxInserts = 4
 
 // flush announces the batches, inserts them and commits the offsets behind them.
 // It runs next to the reader and touches nothing of a partition that the reader
-// uses but pending, which the reader looks at only between flushes.
+// uses but pending, which is looked at only between flushes.
 func (r *Recorder) flush(ctx context.Context, due []batch) error {
 	if err := r.announce(ctx, due); err != nil {
 		return err
 	}
+	errs := make([]error, len(due))
+	slots := make(chan struct{}, maxInserts)
+	var inserts sync.WaitGroup
 	for i := range due {
 		b := &due[i]
-		if r.gone(b.p) { // perhaps before it was announced: then the next owner knows nothing of this batch
-			continue
-		}
-		done, err := r.insert(ctx, b)
-		if err != nil {
-			return err
-		}
-		b.done = done
+		slots <- struct{}{}
+		inserts.Go(func() {
+			defer func() { <-slots }()
+			if r.gone(b.p) { // perhaps before it was announced: then the next owner knows nothing of this batch
+				return
+			}
+			b.done, errs[i] = r.insert(ctx, b)
+		})
+	}
+	inserts.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	return r.commit(ctx, slices.Clone(due), func(b batch) (int64, string) { return b.plan.last + 1, "" })
 }
@@ -45,19 +56,21 @@ func (r *Recorder) flush(ctx context.Context, due []batch) error {
 // settle takes what a flush inserted out of the partitions. A batch that was
 // announced and not inserted stays pending: it must be inserted as announced.
 func (r *Recorder) settle(due []batch) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for i := range due {
 		b := &due[i]
 		if !b.done {
 			continue
 		}
-		b.p.rows = b.p.rows[len(b.rows):]
 		b.p.committed, b.p.pending = b.plan.last+1, nil
-		r.buffered -= len(b.rows)
-		clear(b.rows)
-		if len(b.p.rows) == 0 {
-			b.p.rows = nil
+		b.p.busy = b.p.next > b.p.committed
+		if b.block != nil {
+			b.p.blocks = b.p.blocks[1:]
+			b.p.table.free(b.block)
 		}
 	}
+	r.tally()
 }
 
 func (r *Recorder) gone(p *partition) bool {
@@ -73,42 +86,63 @@ func (r *Recorder) due(everything bool) []batch {
 	defer r.mu.Unlock()
 	var out []batch
 	now := time.Now()
-	full := r.buffered >= r.cfg.MaxBuffer
-	r.buffered = 0 // counted anew: rows of lost partitions leave here
+	r.tally()
+	full := r.full()
 	for _, p := range r.parts {
-		r.buffered += len(p.rows)
-		switch {
-		case p.pending != nil:
-			// Complete once a later offset was read, or the rows reach its end.
-			if p.next > p.pending.last {
-				n, _ := slices.BinarySearchFunc(p.rows, p.pending.last+1, func(x row, o int64) int { return int(x.offset - o) })
-				out = append(out, batch{p: p, plan: *p.pending, rows: p.rows[:n]})
+		if b, ok := p.batch(now); ok && (everything || full || p.pending != nil || p.ripe(now, r.cfg)) {
+			if b.block != nil {
+				b.block.sealed = true
 			}
-		case p.next <= p.committed:
-		case everything || full || len(p.rows) >= r.cfg.MaxRows || now.Sub(p.since) >= r.cfg.MaxWait:
-			rows := p.rows[:min(len(p.rows), r.cfg.MaxRows)]
-			last := p.next - 1
-			if len(rows) > 0 {
-				last = rows[len(rows)-1].offset
-			}
-			first := p.committed
-			if first < 0 {
-				first = last
-				if len(rows) > 0 {
-					first = rows[0].offset
-				}
-			}
-			out = append(out, batch{p: p, plan: plan{first, last, now.UnixMicro()}, rows: rows})
+			out = append(out, b)
 		}
 	}
 	return out
+}
+
+// batch returns the oldest batch of the partition, if there is one.
+func (p *partition) batch(now time.Time) (batch, bool) {
+	b := batch{p: p}
+	if len(p.blocks) > 0 {
+		b.block = p.blocks[0]
+	}
+	switch {
+	case p.pending != nil:
+		b.plan = *p.pending
+		if b.block != nil && b.block.first > p.pending.last {
+			b.block = nil
+		}
+		// Complete once a later offset was read, or the rows reach its end.
+		return b, p.next > p.pending.last
+	case p.next <= p.committed:
+		return b, false
+	}
+	b.plan = plan{p.committed, p.next - 1, now.UnixMicro()}
+	if b.block != nil {
+		b.plan.last = b.block.last
+	}
+	if b.plan.first < 0 {
+		b.plan.first = b.plan.last
+		if b.block != nil {
+			b.plan.first = b.block.first
+		}
+	}
+	return b, true
+}
+
+// ripe reports whether the oldest batch is full or old.
+func (p *partition) ripe(now time.Time, cfg RecorderConfig) bool {
+	if len(p.blocks) == 0 {
+		return now.Sub(p.since) >= cfg.MaxWait
+	}
+	b := p.blocks[0]
+	return b.sealed || b.full(cfg.MaxRows) || now.Sub(b.since) >= cfg.MaxWait
 }
 
 // announce commits the plans with the old offsets, in one request.
 func (r *Recorder) announce(ctx context.Context, due []batch) error {
 	var fresh []batch
 	for _, b := range due {
-		if b.p.pending == nil && len(b.rows) > 0 {
+		if b.p.pending == nil && b.block != nil {
 			fresh = append(fresh, b)
 		}
 	}

@@ -65,8 +65,10 @@ type Recorder struct {
 	mu    sync.Mutex
 	parts map[topicPartition]*partition
 
+	copiers  sync.Pool    // of *copier
 	inserted atomic.Int64 // rows, since the start
 	buffered int          // rows held
+	bytes    int          // and the text in them
 	held     atomic.Int64 // the same, for the metric
 	rows     *prometheus.CounterVec
 	unread   *prometheus.CounterVec
@@ -80,24 +82,22 @@ type topicPartition struct {
 }
 
 // partition is what is read of one partition and not inserted. One goroutine
-// works on it.
+// works on it; committed and topicID are written under Recorder.mu.
 type partition struct {
 	topicPartition
 	table     *table
 	topicID   [16]byte
 	committed int64 // offset in the group
 	pending   *plan // announced, perhaps before a crash: to be done first, and as it was announced
-	rows      []row
+	cut       int64 // last offset of the batch that was announced before this process had the partition, or -1
+	blocks    []*block
 	next      int64     // offset after the last one read
-	since     time.Time // when the oldest row came
+	since     time.Time // when the first record behind committed came
 	stuck     bool      // a record could be neither read nor buried: nothing above it may be committed
 	head      *head
+	used      bool // records of it were taken in; guarded by Recorder.mu
+	busy      bool // and some of them may not be inserted yet; guarded by Recorder.mu
 	lost      bool // guarded by Recorder.own
-}
-
-type row struct {
-	offset int64
-	values []any
 }
 
 // NewRecorder returns a recorder that is not connected yet.
@@ -123,16 +123,7 @@ func NewRecorder(cfg RecorderConfig) *Recorder {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	r := &Recorder{cfg: cfg, parts: map[topicPartition]*partition{}, tables: map[string]*table{
-		cfg.Topics.Costs: costsTable(cfg.Codecs), cfg.Topics.Attempts: attemptsTable(cfg.Codecs), cfg.Topics.Audit: auditTable(cfg.Codecs),
-		cfg.Topics.Metrics: metricsTable(cfg.Codecs), cfg.Topics.Dead: deadTable(),
-		cfg.Topics.Health:  healthTable(cfg.Codecs),
-		cfg.Topics.Budgets: budgetsTable(cfg.Codecs),
-	}}
-	for _, t := range cfg.Topics.Results {
-		r.tables[t] = requestsTable(cfg.Codecs)
-	}
-	delete(r.tables, "")
+	r := &Recorder{cfg: cfg, parts: map[topicPartition]*partition{}, tables: newTables(cfg.Topics, cfg.Codecs)}
 	r.rows = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sira_recorder_rows_total", Help: "Rows inserted."}, []string{"table"})
 	r.unread = prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sira_recorder_unreadable_total", Help: "Events that no table could take; they are on the dead-letter topic."}, []string{"topic"})
 	r.waiting = prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "sira_recorder_rows_held", Help: "Rows read and not inserted."}, func() float64 { return float64(r.held.Load()) })
@@ -196,13 +187,12 @@ func (r *Recorder) work(ctx context.Context) error {
 	var due []batch
 	var err error
 	for ctx.Err() == nil && err == nil {
-		full := r.buffered >= r.cfg.MaxBuffer && done != nil
+		full := r.full() && done != nil
 		if !full {
 			if err := r.read(ctx, poll); err != nil {
 				cancel()
 				return errors.Join(err, r.finish(done, due))
 			}
-			r.held.Store(int64(r.buffered))
 		}
 		if done == nil {
 			if due = r.due(false); len(due) > 0 {
@@ -257,21 +247,24 @@ func (r *Recorder) finish(done chan error, due []batch) error {
 	return err
 }
 
+// fetched begins the partitions whose offsets the group's coordinator told.
 func (r *Recorder) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
+	r.own.Lock()
+	defer r.own.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	add := func(topic string, id [16]byte, n int32, offset int64, metadata *string) {
 		tp := topicPartition{topic, n}
-		if p := r.parts[tp]; p != nil && p.next > p.committed {
-			// Offsets are asked for again when a session of the group ends before its
-			// client took note of them. The partition was never lost: what is read of it
-			// again is known, and a plan made anew would insert it twice.
-			return
+		if p := r.parts[tp]; p != nil {
+			if p.knows(id, offset) {
+				return
+			}
+			p.lost = true
 		}
-		p := &partition{topicPartition: tp, table: r.tables[topic], topicID: id, committed: offset, next: offset}
+		p := &partition{topicPartition: tp, table: r.tables[topic], topicID: id, committed: offset, next: offset, cut: -1}
 		if metadata != nil {
 			if pl, ok := parsePlan(*metadata, offset); ok {
-				p.pending = &pl
+				p.pending, p.cut = &pl, pl.last
 			}
 		}
 		r.parts[tp] = p
@@ -289,6 +282,18 @@ func (r *Recorder) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFe
 		}
 	}
 	return nil
+}
+
+// knows reports whether an offset that was fetched says nothing new about the
+// partition. Offsets are asked for again when a session of the group ends before
+// its client took note of them, and an answer may be older than what was inserted
+// since. The partition was never lost: what is read of it again is known, and a
+// plan made anew would insert it twice.
+func (p *partition) knows(topicID [16]byte, offset int64) bool {
+	if none := [16]byte{}; topicID != none && p.topicID != none && topicID != p.topicID {
+		return false // the topic was made anew
+	}
+	return p.busy || p.used && offset >= 0 && offset <= p.committed
 }
 
 // dropped forgets partitions. An insert may be under way: the next owner finds

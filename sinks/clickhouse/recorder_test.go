@@ -129,6 +129,29 @@ func TestUnreadableEventIsBuriedAndBlocksNothing(t *testing.T) {
 	}
 }
 
+// A dead letter as large as the record that it is about would not fit on its topic:
+// the partition would be held up, by an event that nobody can use, for good.
+func TestHugeUnreadableEventHoldsNothingUp(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	large, err := r.config.NewClient(nil, nil, kgo.ProducerBatchMaxBytes(1<<20), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer large.Close()
+	huge := &kgo.Record{Topic: "replies", Value: []byte(strings.Repeat("{", 1020<<10))}
+	if err := large.ProduceSync(t.Context(), huge).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	r.events(5, 1)
+	r.sent["dead"]++
+	r.record("a")
+	r.waitRows()
+	if n := r.number(t, "SELECT count() FROM dead_letters WHERE origin = 'replies/0/0' AND bytes = 0"); n != 1 {
+		t.Errorf("%d letters say where the event is, want 1", n)
+	}
+}
+
 // A record whose schema can't be fetched must hold the ones behind it up, also
 // over a stop: committing them would lose it.
 func TestEventThatCannotBeReadNowIsNotSkipped(t *testing.T) {
@@ -201,11 +224,11 @@ func TestCleanStopFlushes(t *testing.T) {
 	r := newRig(t, 2)
 	r.events(100, 2)
 	run := r.record("a", func(c *RecorderConfig) { c.MaxWait, c.MaxRows = time.Hour, 200 })
-	r.wait("everything to be read", func() bool { return run.held.Load() == 800 })
+	r.wait("everything to be read", func() bool { return run.held.Load() == 900 })
 	run.stop()
 	r.exact()
 	again := r.record("a")
-	r.wait("the partitions", func() bool { return again.owned() == 16 })
+	r.wait("the partitions", func() bool { return again.owned() == 18 })
 	again.stop()
 	r.exact()
 }

@@ -21,7 +21,7 @@ import (
 // base is a fixed moment, so that rollups fall into known minutes and hours.
 var base = time.Date(2026, 3, 4, 10, 0, 0, 0, time.UTC)
 
-// rig is a house with a broker, a registry and the seven kinds of events.
+// rig is a house with a broker, a registry and the eight kinds of events.
 type rig struct {
 	*house
 	t      testing.TB
@@ -56,7 +56,7 @@ func (s *source) SchemaByID(ctx context.Context, id int) (string, error) {
 	return s.late, nil
 }
 
-var topics = RecorderTopics{Results: []string{"results", "replies"}, Costs: "costs", Attempts: "attempts", Audit: "audit", Metrics: "metrics", Dead: "dead", Health: "health"}
+var topics = RecorderTopics{Results: []string{"results", "replies"}, Costs: "costs", Attempts: "attempts", Audit: "audit", Metrics: "metrics", Dead: "dead", Health: "health", Budgets: "budgets"}
 
 func newRig(tb testing.TB, partitions int32) *rig {
 	tb.Helper()
@@ -70,7 +70,7 @@ func newRig(tb testing.TB, partitions int32) *rig {
 	r.source = &source{EmbeddedRegistry: registry}
 	r.codecs = avro.NewCodecs(r.source)
 	err = r.codecs.Register(tb.Context(), registry, avro.Topics{
-		Results: topics.Results, Costs: []string{"costs"}, Attempts: []string{"attempts"}, Audit: []string{"audit"}, Metrics: []string{"metrics"}, Health: []string{"health"},
+		Results: topics.Results, Costs: []string{"costs"}, Attempts: []string{"attempts"}, Audit: []string{"audit"}, Metrics: []string{"metrics"}, Health: []string{"health"}, Budgets: []string{"budgets"},
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -92,7 +92,7 @@ func (r *rig) startBroker(partitions int32) {
 	}
 	r.t.Cleanup(r.client.Close)
 	var specs []kafka.TopicSpec
-	for _, name := range []string{"results", "replies", "costs", "attempts", "audit", "metrics", "dead", "health"} {
+	for _, name := range []string{"results", "replies", "costs", "attempts", "audit", "metrics", "dead", "health", "budgets"} {
 		specs = append(specs, kafka.TopicSpec{Name: name, Partitions: partitions})
 	}
 	if _, err := kafka.EnsureTopics(r.t.Context(), r.client, specs); err != nil {
@@ -126,6 +126,10 @@ func (r *rig) events(n int, partitions int32) {
 		send(r, "health", p, r.codecs.Health, &schemas.HealthEvent{
 			ID: schemas.ShiftID("openai", id, 1), Time: at, Kind: schemas.HealthShare, Provider: "openai", Endpoint: id, Source: schemas.SourceAnalyst,
 			Instance: "a1", Applied: true, FromShare: 100, ToShare: 5, Probability: 0.8, Reasons: []string{"slow"},
+		})
+		send(r, "budgets", p, r.codecs.Budget, &schemas.BudgetEvent{
+			ID: fmt.Sprintf("b#%d", i+1), Time: at, Budget: "b", Seq: int64(i + 1), Tenant: "acme", Mode: "hard", Decision: "granted", Request: id,
+			Amount: decimal.RequireFromString("0.000000000003"), Currency: "USD", Window: base, Limit: decimal.New(100, 0),
 		})
 		r.put(&kgo.Record{Topic: "dead", Partition: p, Value: []byte("x"), Headers: []kgo.RecordHeader{{Key: schemas.HeaderDeadReason, Value: []byte("exhausted")}}})
 	}
@@ -205,7 +209,7 @@ func (r *rig) record(instance string, edit ...func(*RecorderConfig)) *running {
 func dies(c *RecorderConfig) { c.Drain = time.Nanosecond }
 
 var tables = map[string][]string{
-	"requests": {"results", "replies"}, "costs": {"costs"}, "attempts": {"attempts"}, "audit": {"audit"}, "metrics": {"metrics"}, "dead_letters": {"dead"}, "health": {"health"},
+	"requests": {"results", "replies"}, "costs": {"costs"}, "attempts": {"attempts"}, "audit": {"audit"}, "metrics": {"metrics"}, "dead_letters": {"dead"}, "health": {"health"}, "budget_events": {"budgets"},
 }
 
 // waitRows waits until every table holds what was sent, at least.
