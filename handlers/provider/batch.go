@@ -83,6 +83,7 @@ func (p *overHTTP) batcher() Batcher {
 	return a.Batches(func(req *http.Request) (*http.Response, error) {
 		large := *p
 		large.limit = maxBatchBytes
-		return large.send(req.Context(), req)
+		traced, sent := noticeConnection(req.Context())
+		return large.send(req.Context(), req.WithContext(traced), sent)
 	})
 }

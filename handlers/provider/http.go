@@ -88,13 +88,14 @@ func (p *overHTTP) Infer(ctx context.Context, call Call, emit Emit) (*schemas.Re
 	if err != nil {
 		return nil, overdue(ctx, schemas.AsFailure(err))
 	}
-	req, err := p.adapter.Encode(ctx, call)
+	traced, sent := noticeConnection(ctx)
+	req, err := p.adapter.Encode(traced, call)
 	if err != nil {
 		f := schemas.AsFailure(err)
 		f.Phase = schemas.PhaseLocal
 		return nil, f
 	}
-	res, err := p.send(ctx, req) //nolint:bodyclose // release closes it
+	res, err := p.send(ctx, req, sent) //nolint:bodyclose // release closes it
 	if err != nil {
 		return nil, err
 	}
@@ -118,11 +119,12 @@ type polling struct {
 
 // Poll implements [Poller]. Its error is a *schemas.Failure.
 func (p *polling) Poll(ctx context.Context, call Call, job schemas.Job, emit Emit) (*schemas.Response, error) {
-	req, err := p.jobs.EncodePoll(ctx, call, job)
+	traced, sent := noticeConnection(ctx)
+	req, err := p.jobs.EncodePoll(traced, call, job)
 	if err != nil {
 		return nil, schemas.AsFailure(err)
 	}
-	res, err := p.http.send(ctx, req) //nolint:bodyclose // release closes it
+	res, err := p.http.send(ctx, req, sent) //nolint:bodyclose // release closes it
 	if err != nil {
 		return nil, err
 	}
@@ -136,14 +138,15 @@ func (p *polling) Poll(ctx context.Context, call Call, job schemas.Job, emit Emi
 
 // Cancel implements [Poller]. Its error is a *schemas.Failure.
 func (p *polling) Cancel(ctx context.Context, call Call, job schemas.Job) error {
-	req, err := p.jobs.EncodeCancel(ctx, call, job)
+	traced, sent := noticeConnection(ctx)
+	req, err := p.jobs.EncodeCancel(traced, call, job)
 	if err != nil {
 		return schemas.AsFailure(err)
 	}
 	if req == nil {
 		return nil
 	}
-	res, err := p.http.send(ctx, req) //nolint:bodyclose // release closes it
+	res, err := p.http.send(ctx, req, sent) //nolint:bodyclose // release closes it
 	if err != nil {
 		return err
 	}
@@ -164,11 +167,12 @@ type probing struct {
 
 // Probe implements [Prober]. Its error is a *schemas.Failure.
 func (p *probing) Probe(ctx context.Context) error {
-	req, err := p.encoder.EncodeProbe(ctx)
+	traced, sent := noticeConnection(ctx)
+	req, err := p.encoder.EncodeProbe(traced)
 	if err != nil {
 		return schemas.AsFailure(err)
 	}
-	res, err := p.send(ctx, req) //nolint:bodyclose // release closes it
+	res, err := p.send(ctx, req, sent) //nolint:bodyclose // release closes it
 	if err != nil {
 		return err
 	}
@@ -180,20 +184,24 @@ func (p *probing) Probe(ctx context.Context) error {
 	return overdue(ctx, schemas.AsFailure(err))
 }
 
+// noticeConnection returns the context for a request and what tells whether it was
+// given a connection. The transport is asked and not the body: a body of another
+// type than the library's own is written apart from the headers, which costs a
+// system call.
+func noticeConnection(ctx context.Context) (context.Context, *atomic.Bool) {
+	sent := new(atomic.Bool)
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}), sent
+}
+
 // send returns the answer with a bounded body, or a *schemas.Failure. It asks the
 // transport itself: a client would follow redirects, keep cookies and copy headers
-// for both.
-func (p *overHTTP) send(ctx context.Context, req *http.Request) (*http.Response, error) {
+// for both. req was made with the context that came with sent.
+func (p *overHTTP) send(ctx context.Context, req *http.Request, sent *atomic.Bool) (*http.Response, error) {
 	if u := req.URL.User; u != nil && req.Header.Get("Authorization") == "" {
 		password, _ := u.Password()
 		req.SetBasicAuth(u.Username(), password)
 	}
-	// Whether anything was sent is asked of the trace and not of the body: a body of
-	// another type than the library's own is written apart from the headers, which
-	// costs a system call.
-	var sent atomic.Bool
-	trace := httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
-	res, err := p.transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), &trace)))
+	res, err := p.transport.RoundTrip(req)
 	if err != nil {
 		return nil, unsent(ctx, err, sent.Load())
 	}

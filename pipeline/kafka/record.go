@@ -92,7 +92,11 @@ func (r *record) header(key string) string {
 }
 
 func (r *record) number(key string) int64 {
-	n, err := strconv.ParseInt(r.header(key), 10, 64)
+	text := r.header(key)
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return 0
 	}

@@ -144,6 +144,9 @@ func first(h http.Header, name string) string {
 
 // number returns a count above 0, or 0.
 func number(s string) int64 {
+	if s == "" {
+		return 0
+	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 0 {
 		return 0
