@@ -39,7 +39,7 @@ type journal struct {
 	file   *os.File
 	number int // of file
 	size   int64
-	live   map[int]int // by file: outcomes not committed yet
+	live   map[int]int // by file: outcomes not committed yet; of none in those to be written over
 	found  map[journalKey][]pipeline.Record
 	timer  *time.Timer // calls forget
 
@@ -50,7 +50,7 @@ type journal struct {
 
 const (
 	journalDelay = 2 * time.Millisecond
-	journalFile  = 32 << 20  // bytes, after which the next file is begun
+	journalFile  = 8 << 20   // bytes, after which the next file is begun
 	journalLoad  = 256 << 20 // most bytes read at a start
 	// journalKeep is how long outcomes are of use: a worker that was away for longer
 	// has lost its partitions.
@@ -139,9 +139,23 @@ func (j *journal) forget() {
 	j.timer.Reset(journalKeep)
 }
 
-// next begins a file. Those before it that hold nothing of use are removed.
+// next begins a file, and writes over one whose outcomes are all committed, if there
+// is one. To fill pages that the system has already is several times cheaper than to
+// take new ones, and they are written to the disk once in a while instead of once for
+// each outcome. What is left of earlier outcomes behind the new ones does no harm: of
+// their records nobody asks.
 func (j *journal) next() error {
-	f, err := os.OpenFile(j.name(j.number+1), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	name := j.name(j.number + 1)
+	for n, live := range j.live {
+		if live > 0 || n == j.number {
+			continue
+		}
+		delete(j.live, n)
+		if err := os.Rename(j.name(n), name); err == nil {
+			break
+		}
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("beginning a journal: %w", err)
 	}
@@ -151,13 +165,25 @@ func (j *journal) next() error {
 	j.number++
 	j.file, j.size = f, 0
 	j.live[j.number] = 0
-	for n, live := range j.live {
-		if n != j.number && live == 0 {
-			_ = os.Remove(j.name(n))
-			delete(j.live, n)
-		}
-	}
+	j.sweep()
 	return nil
+}
+
+// sweep removes files that are of no use, but the one that the next can be written
+// over.
+func (j *journal) sweep() {
+	free := 1
+	for n, live := range j.live {
+		if live > 0 || n == j.number {
+			continue
+		}
+		if free > 0 {
+			free--
+			continue
+		}
+		_ = os.Remove(j.name(n))
+		delete(j.live, n)
+	}
 }
 
 // add keeps an outcome and returns the file that it goes to, for committed.
@@ -235,7 +261,9 @@ func (j *journal) flush() {
 	j.spare = b[:0]
 	j.size += int64(len(b))
 	if err == nil && j.size >= journalFile {
-		err = j.next()
+		_, err = f.Write(j.buf) // of the same file, as add said
+		j.buf = j.buf[:0]
+		err = errors.Join(err, j.next())
 	}
 	if err != nil {
 		j.log.Warn("the journal of outcomes can't be written: a kill would repeat more calls", zap.Error(err))
