@@ -67,7 +67,7 @@ func main() {
 	quick := flag.Bool("quick", false, "a short run: a tenth of everything")
 	part := flag.String("part", "", "only one part: throughput, memory, latency or recorder")
 	flag.IntVar(&b.requests, "requests", 60_000, "requests of one measurement")
-	flag.IntVar(&b.rounds, "rounds", 3, "pairs of measurements")
+	flag.IntVar(&b.rounds, "rounds", 7, "pairs of measurements")
 	flag.StringVar(&b.profile, "profile", "", "file for a CPU profile of the worker")
 	flag.Float64Var(&b.floor, "floor", 0, "fail if the ratio to the bare loop is lower")
 	flag.Parse()
