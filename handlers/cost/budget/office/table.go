@@ -93,12 +93,14 @@ func (t *table) take(key, value []byte) error {
 	case isEntry:
 		err = t.takeEntry(id, call, value)
 	case id == keyCommands:
-		err = json.Unmarshal(value, &t.progress)
+		err = whole(value, &t.progress)
 	case id == keyOwner:
-		err = json.Unmarshal(value, &t.owner)
+		err = whole(value, &t.owner)
 	case value != nil:
 		var v summary
-		err = json.Unmarshal(value, &v)
+		if err = json.Unmarshal(value, &v); err != nil {
+			break
+		}
 		s := t.state(id)
 		s.Seq, s.Window, s.Spent, s.Reserved, s.Warning, s.Cleaned = v.Seq, v.Window, v.Spent, v.Reserved, v.Warning, v.Cleaned
 	}
@@ -108,17 +110,27 @@ func (t *table) take(key, value []byte) error {
 	return nil
 }
 
+// whole reads a value into to, or leaves to as it was. A field that the value lacks
+// stays, too.
+func whole[T any](value []byte, to *T) error {
+	v := *to
+	if err := json.Unmarshal(value, &v); err != nil {
+		return err
+	}
+	*to = v
+	return nil
+}
+
 func (t *table) takeEntry(id, call string, value []byte) error {
+	var e entry
+	if value != nil {
+		if err := json.Unmarshal(value, &e); err != nil {
+			return err
+		}
+	}
 	s := t.state(id)
 	delete(s.Open, call)
 	delete(s.Done, call)
-	if value == nil {
-		return nil
-	}
-	var e entry
-	if err := json.Unmarshal(value, &e); err != nil {
-		return err
-	}
 	switch e.Decision {
 	case budget.Granted, budget.Over:
 		s.Open[call] = budget.Reservation{Amount: e.Amount, Window: e.Window, Until: e.Until}
