@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sira-ai/sira/cmd/app"
 	"github.com/sira-ai/sira/integration/kafkatest"
@@ -150,8 +151,10 @@ func (r *rig) account(n int, processes []*Process) {
 		t.Errorf("%d of %d requests failed although the provider never did", failed, n)
 	}
 	conn := r.tables()
-	want := map[string]uint64{
-		"requests": r.records(app.TopicResults), "costs": r.records(app.TopicCosts), "attempts": r.records(app.TopicAttempts), "audit": r.records(app.TopicAudit),
+	topics := map[string]string{"requests": app.TopicResults, "costs": app.TopicCosts, "attempts": app.TopicAttempts, "audit": app.TopicAudit}
+	want := map[string]uint64{}
+	for table, topic := range topics {
+		want[table] = r.records(topic)
 	}
 	deadline := time.Now().Add(2 * time.Minute)
 	r.pause(2*time.Minute, func() bool {
@@ -168,7 +171,7 @@ func (r *rig) account(n int, processes []*Process) {
 	r.stop(recorder)
 	for table, rows := range want {
 		if got := r.number(conn, "SELECT count() FROM "+table); got != rows {
-			t.Errorf("%s holds %d rows, want %d%s", table, got, rows, r.doubled(conn, table))
+			t.Errorf("%s holds %d rows, want %d%s%s", table, got, rows, r.doubled(conn, table), r.uncommitted(conn, table, topics[table]))
 		}
 	}
 	for view, table := range map[string]string{"requests_1h": "requests", "costs_1h": "costs", "attempts_1m": "attempts"} {
@@ -201,6 +204,54 @@ func (r *rig) doubled(conn driver.Conn, table string) string {
 		}
 		fmt.Fprintf(&out, "; %s/%d offsets %d to %d: %d rows in parts %s", topic, partition, first, last, n, parts)
 	}
+	if err := rows.Err(); err != nil {
+		r.t.Fatal(err)
+	}
+	return out.String()
+}
+
+// uncommitted says which rows of a table are of events that no reader of committed
+// records sees: they were in a transaction that was aborted.
+func (r *rig) uncommitted(conn driver.Conn, table, topic string) string {
+	r.t.Helper()
+	type place struct {
+		partition uint32
+		offset    uint64
+	}
+	seen := map[place]bool{}
+	r.each(topic, func(rec *kgo.Record) error {
+		seen[place{uint32(rec.Partition), uint64(rec.Offset)}] = true
+		return nil
+	})
+	rows, err := conn.Query(r.t.Context(), "SELECT src_partition, src_offset FROM "+table+" ORDER BY src_partition, src_offset")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer rows.Close()
+	var out strings.Builder
+	var at, from, to place
+	n := 0
+	say := func() {
+		if n > 0 {
+			fmt.Fprintf(&out, "; partition %d: %d rows of offsets %d to %d were never committed", from.partition, n, from.offset, to.offset)
+		}
+		n = 0
+	}
+	for rows.Next() {
+		if err := rows.Scan(&at.partition, &at.offset); err != nil {
+			r.t.Fatal(err)
+		}
+		if seen[at] {
+			say()
+			continue
+		}
+		if n == 0 {
+			from = at
+		}
+		to = at
+		n++
+	}
+	say()
 	if err := rows.Err(); err != nil {
 		r.t.Fatal(err)
 	}
