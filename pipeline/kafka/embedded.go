@@ -126,6 +126,7 @@ func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 		return nil, fmt.Errorf("starting embedded kafka on %s: %w", cfg.Addr, err)
 	}
 	e.cluster, e.addr = cluster, cluster.ListenAddrs()[0]
+	boundFetches(cluster)
 	if e.intents != nil {
 		e.intents.watch(cluster)
 	}
