@@ -247,3 +247,32 @@ func TestATransactionFromBeforeAKillCannotGoOn(t *testing.T) {
 		t.Errorf("records %q and offset %d, want only what was committed before", values, offset)
 	}
 }
+
+// A client that lost the answer to its commit asks again. A kill right after that took the commit for cut off and took it
+// back, although readers had seen it.
+func TestACommitAskedForTwiceOutlivesAKill(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	e := startWithTopic(t, dir)
+	x := begin(t, e, "tx").write(t, "kept", 0, 1, 2).offset(t, "tx", 7)
+	pid, epoch, err := x.cl.ProducerID(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := kmsg.NewPtrEndTxnRequest()
+	req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = "tx", pid, epoch, true
+	for range 2 {
+		resp, err := req.RequestWith(t.Context(), x.cl)
+		if err == nil {
+			err = kerr.ErrorForCode(resp.ErrorCode)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	after := startEmbedded(t, EmbeddedConfig{Dir: crashed(t, dir)})
+	values, offset := committedIn(t, after)
+	if diff := cmp.Diff([]string{"kept", "kept", "kept"}, values); diff != "" || offset != 7 {
+		t.Errorf("offset %d, want 7; records (-want +got):\n%s", offset, diff)
+	}
+}

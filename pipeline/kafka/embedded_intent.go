@@ -49,6 +49,7 @@ type intents struct {
 	mu     sync.Mutex
 	valid  bool
 	groups map[int64][]string // by producer, of the open transactions
+	ended  map[string]bool    // by transactional ID: asked to end, and nothing was added since
 	buf    []byte
 }
 
@@ -61,7 +62,7 @@ func openIntents(dir string, sync bool, log *zap.Logger) (*intents, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening embedded kafka's intent: %w", err)
 	}
-	return &intents{dir: dir, file: f, log: log, groups: make(map[int64][]string)}, nil
+	return &intents{dir: dir, file: f, log: log, groups: make(map[int64][]string), ended: make(map[string]bool)}, nil
 }
 
 // watch lets the intents see every request before the cluster handles it.
@@ -84,9 +85,31 @@ func (n *intents) watch(c *kfake.Cluster) {
 	c.Control(func(req kmsg.Request) (kmsg.Response, error, bool) {
 		if req.Key() != kmsg.EndTxn.Int16() {
 			n.void()
+			n.adds(req)
 		}
 		return nil, nil, false
 	})
+}
+
+// adds notes a request that adds to a transaction.
+func (n *intents) adds(req kmsg.Request) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch r := req.(type) {
+	case *kmsg.ProduceRequest:
+		if r.TransactionID != nil {
+			delete(n.ended, *r.TransactionID)
+		}
+	case *kmsg.AddPartitionsToTxnRequest:
+		delete(n.ended, r.TransactionalID)
+		for _, t := range r.Transactions {
+			delete(n.ended, t.TransactionalID)
+		}
+	case *kmsg.AddOffsetsToTxnRequest:
+		delete(n.ended, r.TransactionalID)
+	case *kmsg.TxnOffsetCommitRequest:
+		delete(n.ended, r.TransactionalID)
+	}
 }
 
 func (n *intents) takesOffsets(pid int64, group string) {
@@ -102,8 +125,10 @@ func (n *intents) ends(req *kmsg.EndTxnRequest) error {
 	defer n.mu.Unlock()
 	groups := n.groups[req.ProducerID]
 	delete(n.groups, req.ProducerID)
-	if !req.Commit {
+	if !req.Commit || n.ended[req.TransactionalID] {
+		// Of a commit that is asked for again the broker writes nothing more, and its intent would never be done.
 		n.voidLocked()
+		n.ended[req.TransactionalID] = true
 		return nil
 	}
 	in := intent{PID: req.ProducerID, Epoch: req.ProducerEpoch, Groups: groups}
@@ -126,7 +151,7 @@ func (n *intents) ends(req *kmsg.EndTxnRequest) error {
 	if _, err := n.file.WriteAt(n.buf, 0); err != nil {
 		return err
 	}
-	n.valid = true
+	n.valid, n.ended[req.TransactionalID] = true, true
 	return nil
 }
 
