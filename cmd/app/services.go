@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/sira-ai/sira/handlers/simulate"
 	"github.com/sira-ai/sira/pipeline/kafka"
 	"github.com/sira-ai/sira/schemas/avro"
@@ -28,7 +30,10 @@ func (a *App) startKafka(g *group) error {
 	}
 	a.cfg.Kafka.Embedded.Addr = b.Addr()
 	g.onStop("embedded kafka", func() error { b.Close(); return nil })
-	return nil
+	a.addCheck("embedded kafka", b.Ready)
+	return a.reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sira_embedded_kafka_disk_free_bytes", Help: "Room on the disk of the embedded broker; below 64 MiB it refuses records.",
+	}, func() float64 { return float64(b.FreeBytes()) }))
 }
 
 // startRegistry connects to the registry, or opens the embedded one. In a process

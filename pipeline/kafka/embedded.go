@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -66,6 +67,7 @@ type Embedded struct {
 	cluster *kfake.Cluster
 	dir     string
 	intents *intents
+	disk    *disk         // nil: all is in memory
 	open    chan struct{} // closed once clients may come in
 	addr    string
 	lock    *os.File
@@ -128,6 +130,8 @@ func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 	e.cluster, e.addr = cluster, cluster.ListenAddrs()[0]
 	boundFetches(cluster)
 	if e.intents != nil {
+		e.disk = &disk{dir: cfg.Dir, log: cfg.Log, free: math.MaxInt64}
+		e.disk.watch(cluster)
 		e.intents.watch(cluster)
 	}
 	close(e.open)

@@ -74,6 +74,7 @@ func (n *intents) watch(c *kfake.Cluster) {
 		return nil, nil, false
 	})
 	c.ControlKey(kmsg.EndTxn.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl() // also after a refusal
 		if r, ok := req.(*kmsg.EndTxnRequest); ok {
 			if err := n.ends(r); err != nil {
 				n.log.Error("embedded kafka: a transaction was refused because its intent can't be written", zap.Error(err))

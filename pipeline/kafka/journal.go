@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,6 +43,8 @@ type journal struct {
 	live   map[int]int // by file: outcomes not committed yet; of none in those to be written over
 	found  map[journalKey][]pipeline.Record
 	timer  *time.Timer // calls forget
+
+	failing bool // the last write failed, and that was said
 
 	wake chan struct{}
 	stop chan struct{}
@@ -252,22 +255,32 @@ func (j *journal) flush() {
 	b, f := j.buf, j.file
 	j.buf, j.spare = j.spare[:0], nil
 	j.mu.Unlock()
-	var err error
-	if len(b) > 0 {
-		_, err = f.Write(b)
-	}
+	err := whole(f, b)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.spare = b[:0]
-	j.size += int64(len(b))
+	if err == nil {
+		j.size += int64(len(b))
+	}
 	if err == nil && j.size >= journalFile {
-		_, err = f.Write(j.buf) // of the same file, as add said
+		err = whole(f, j.buf) // of the same file, as add said
 		j.buf = j.buf[:0]
 		err = errors.Join(err, j.next())
 	}
-	if err != nil {
+	if err != nil && !j.failing {
 		j.log.Warn("the journal of outcomes can't be written: a kill would repeat more calls", zap.Error(err))
 	}
+	j.failing = err != nil
+}
+
+// whole writes b or nothing: what comes after half an outcome could not be read.
+func whole(f *os.File, b []byte) error {
+	n, err := f.Write(b)
+	if err != nil && n > 0 {
+		_, back := f.Seek(int64(-n), io.SeekCurrent)
+		err = errors.Join(err, back)
+	}
+	return err
 }
 
 // close writes what is left. After a clean stop everything is committed, and the
