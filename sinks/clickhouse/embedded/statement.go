@@ -31,7 +31,7 @@ type insert struct {
 func (i *insert) fromFile(path string) []byte {
 	sql := make([]byte, 0, len(i.target)+len(i.settings)+len(path)+64)
 	sql = append(sql, i.target...)
-	sql = append(sql, " FROM INFILE '"...)
+	sql = append(sql, "\nFROM INFILE '"...) // after a space a # before it would begin a comment
 	sql = append(sql, path...)
 	sql = append(sql, "' COMPRESSION 'none' "...)
 	sql = append(sql, i.settings...)

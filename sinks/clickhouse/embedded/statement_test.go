@@ -10,7 +10,7 @@ import (
 
 func TestInsertIsCutBeforeItsData(t *testing.T) {
 	t.Parallel()
-	const path = " FROM INFILE 'f' COMPRESSION 'none' "
+	const path = "\nFROM INFILE 'f' COMPRESSION 'none' "
 	for text, want := range map[string]struct{ sql, data string }{
 		"INSERT INTO t FORMAT Native":                    {"INSERT INTO t" + path + " FORMAT Native", ""},
 		"insert into a.`b c` (x, y)\nformat CSV\n1,2\n":  {"insert into a.`b c` (x, y)" + path + " FORMAT CSV", "1,2\n"},
