@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,13 +53,27 @@ const headerSince = "sira-since"
 // Run collects until ctx is done. It ends with an error when another process runs as
 // the same instance, or Kafka refuses for good.
 func (c *Collector) Run(ctx context.Context) error {
+	for {
+		err := c.session(ctx)
+		if !errors.Is(err, ErrForgotten) || ctx.Err() != nil {
+			return err
+		}
+		c.cfg.Log.Warn("collecting anew", zap.Error(err))
+	}
+}
+
+// session is one life in the group, from joining to leaving.
+func (c *Collector) session(ctx context.Context) error {
 	log, id := c.cfg.Log, c.cfg.Group+"."+c.cfg.Instance
 	opts, err := c.cfg.Client.Options(log, c.cfg.Metrics)
 	if err != nil {
 		return err
 	}
+	var member atomic.Pointer[kgo.Client]
+	var forgotten atomic.Bool
 	opts = append(opts, kgo.ConsumerGroup(c.cfg.Group), kgo.ConsumeTopics(c.cfg.Topic), kgo.TransactionalID(id),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.Balancers(WatchMembership(kgo.CooperativeStickyBalancer(), member.Load, func() { forgotten.Store(true) })))
 	if c.cfg.SessionTimeout > 0 {
 		opts = append(opts, kgo.SessionTimeout(c.cfg.SessionTimeout), kgo.HeartbeatInterval(c.cfg.SessionTimeout/3))
 	}
@@ -70,15 +85,19 @@ func (c *Collector) Run(ctx context.Context) error {
 		return fmt.Errorf("connecting to Kafka: %w", err)
 	}
 	defer s.Close()
+	member.Store(s.Client())
 	w := newWaiting(&c.cfg)
 	for ctx.Err() == nil {
 		if err := c.read(ctx, s, w); err != nil {
 			return err
 		}
+		if forgotten.Load() {
+			return ErrForgotten // what was read may be in another member's batches
+		}
 		if !w.due(time.Now()) {
 			continue
 		}
-		if err := c.commit(ctx, s, w); err != nil && ctx.Err() == nil {
+		if err := c.commit(ctx, s, w, &forgotten); err != nil && ctx.Err() == nil {
 			log.Warn("closing batches; their requests are collected again", zap.Error(err))
 		}
 		// What was not committed is read again, and so is what was left for later.
@@ -109,7 +128,7 @@ func (c *Collector) read(ctx context.Context, s *kgo.GroupTransactSession, w *wa
 }
 
 // commit writes the batches that are due and, once more, the requests that wait on.
-func (c *Collector) commit(ctx context.Context, s *kgo.GroupTransactSession, w *waiting) error {
+func (c *Collector) commit(ctx context.Context, s *kgo.GroupTransactSession, w *waiting, forgotten *atomic.Bool) error {
 	if err := s.Begin(); err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
@@ -125,6 +144,9 @@ func (c *Collector) commit(ctx context.Context, s *kgo.GroupTransactSession, w *
 		}
 	}
 	written := s.ProduceSync(ctx, all...).FirstErr()
+	if forgotten.Load() {
+		written = errors.Join(written, ErrForgotten)
+	}
 	return errors.Join(written, c.end(ctx, s, kgo.TransactionEndTry(written == nil)))
 }
 

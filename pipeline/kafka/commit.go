@@ -70,6 +70,9 @@ func (s *session) commit() (more bool) {
 		// commit would overwrite a map that says more than they know.
 		return false
 	}
+	if s.suspect.Load() {
+		return false // assigned says when to go on
+	}
 	cuts := s.cuts()
 	if len(cuts) == 0 {
 		s.hold(false)
@@ -292,6 +295,9 @@ func (s *session) commitTxnOffsets(ctx context.Context, cuts []*cut) error {
 		return err
 	}
 	member, generation := s.consumer.GroupMetadata()
+	if s.suspect.Load() { // looked at after the metadata, which may be those of a new member
+		return ErrForgotten
+	}
 	group := s.engine.cfg.Group + "." + s.cfg.Name
 	txn := group + "." + s.engine.cfg.Instance
 	if err := s.addOffsets(ctx, txn, group, id, epoch); err != nil {
@@ -353,6 +359,9 @@ func (s *session) addOffsets(ctx context.Context, txn, group string, id int64, e
 // commitOffsets commits without a transaction, with the same map.
 func (s *session) commitOffsets(ctx context.Context, cuts []*cut) error {
 	member, generation := s.consumer.GroupMetadata()
+	if s.suspect.Load() {
+		return ErrForgotten
+	}
 	req := kmsg.NewPtrOffsetCommitRequest()
 	req.Group, req.MemberID, req.Generation, req.InstanceID = s.engine.cfg.Group+"."+s.cfg.Name, member, generation, s.instanceID()
 	for topic, cs := range byTopic(cuts) {

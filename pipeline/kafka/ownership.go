@@ -94,7 +94,11 @@ func (s *session) fetched(_ context.Context, consumer *kgo.Client, r *kmsg.Offse
 // revoked gives partitions up in order: no new dispatch, calls in flight finish
 // and are committed while the member's generation still holds, then the rest is
 // dropped for the next owner.
-func (s *session) revoked(ctx context.Context, _ *kgo.Client, parts map[string][]int32) {
+func (s *session) revoked(ctx context.Context, cl *kgo.Client, parts map[string][]int32) {
+	if s.suspect.Load() {
+		s.lost(ctx, cl, parts) // another member may have them already
+		return
+	}
 	leaving := s.closePartitions(parts)
 	limit := time.NewTimer(s.engine.cfg.RevokeDrain)
 	defer limit.Stop()

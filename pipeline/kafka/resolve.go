@@ -45,7 +45,11 @@ func (s *session) tryResolve(ctx context.Context, cuts []*cut) error {
 		fresh.Close()
 		return fmt.Errorf("fencing: %w", err)
 	}
-	committed, err := s.committed(ctx, fresh, cuts)
+	trackers := make([]*tracker, len(cuts))
+	for i, c := range cuts {
+		trackers[i] = c.tracker
+	}
+	committed, err := s.committed(ctx, fresh, trackers)
 	if err != nil {
 		fresh.Close()
 		return err
@@ -68,21 +72,25 @@ type committedOffset struct {
 	metadata string
 }
 
-// committed reads the stable committed offsets of the cuts' partitions.
-func (s *session) committed(ctx context.Context, cl *kgo.Client, cuts []*cut) (map[topicPartition]committedOffset, error) {
+// committed reads the stable committed offsets of the trackers' partitions.
+func (s *session) committed(ctx context.Context, cl *kgo.Client, trackers []*tracker) (map[topicPartition]committedOffset, error) {
 	req := kmsg.NewPtrOffsetFetchRequest()
 	req.RequireStable = true
 	group := kmsg.NewOffsetFetchRequestGroup()
 	group.Group = s.engine.cfg.Group + "." + s.cfg.Name
 	req.Group = group.Group
-	for topic, cs := range byTopic(cuts) {
+	topics := map[string][]*tracker{}
+	for _, t := range trackers {
+		topics[t.topic] = append(topics[t.topic], t)
+	}
+	for topic, ts := range topics {
 		gt := kmsg.NewOffsetFetchRequestGroupTopic()
-		gt.Topic, gt.TopicID = topic, cs[0].tracker.topicID
+		gt.Topic, gt.TopicID = topic, ts[0].topicID
 		rt := kmsg.NewOffsetFetchRequestTopic()
 		rt.Topic = topic
-		for _, c := range cs {
-			gt.Partitions = append(gt.Partitions, c.tracker.partition)
-			rt.Partitions = append(rt.Partitions, c.tracker.partition)
+		for _, t := range ts {
+			gt.Partitions = append(gt.Partitions, t.partition)
+			rt.Partitions = append(rt.Partitions, t.partition)
 		}
 		group.Topics = append(group.Topics, gt)
 		req.Topics = append(req.Topics, rt)
@@ -110,8 +118,8 @@ func (s *session) committed(ctx context.Context, cl *kgo.Client, cuts []*cut) (m
 			}
 		}
 	}
-	if len(out) < len(cuts) {
-		return nil, fmt.Errorf("reading committed offsets: %d of %d partitions came", len(out), len(cuts))
+	if len(out) < len(trackers) {
+		return nil, fmt.Errorf("reading committed offsets: %d of %d partitions came", len(out), len(trackers))
 	}
 	return out, nil
 }

@@ -45,6 +45,7 @@ type session struct {
 	epochs   int           // times that reading was set to go on; of the polling goroutine
 	fenced   int           // times in a row that the producer was; of the commit loop
 	broken   atomic.Bool   // no further commit: the session is about to end
+	suspect  atomic.Bool   // no commit until it is known that nobody else had the partitions, see forgotten
 
 	count atomic.Int64  // records read and not finished
 	bytes atomic.Int64  // of these records
@@ -108,7 +109,8 @@ func (s *session) open(ctx context.Context) error {
 		kgo.FetchMaxBytes(c.FetchMaxBytes), kgo.FetchMaxPartitionBytes(c.FetchMaxPartition), kgo.FetchMaxWait(500 * time.Millisecond),
 		kgo.WithDecompressor(newUnpacker(unpackedLimit(c.MaxRequestBytes))),
 		kgo.SessionTimeout(c.SessionTimeout), kgo.HeartbeatInterval(c.SessionTimeout / 10), kgo.RebalanceTimeout(c.RebalanceTimeout),
-		kgo.RequestTimeoutOverhead(joinPatience), kgo.Balancers(newReturning(s)), kgo.OnOffsetsFetched(s.fetched), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.lost),
+		kgo.RequestTimeoutOverhead(joinPatience), kgo.Balancers(WatchMembership(newReturning(s), s.member.Load, s.forgotten)),
+		kgo.OnPartitionsAssigned(s.assigned), kgo.OnOffsetsFetched(s.fetched), kgo.OnPartitionsRevoked(s.revoked), kgo.OnPartitionsLost(s.lost),
 	}
 	if c.StaticMembership {
 		consumer = append(consumer, kgo.InstanceID(c.Instance))

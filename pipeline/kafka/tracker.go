@@ -277,6 +277,13 @@ func (t *tracker) adopt(offset int64, metadata string) bool {
 	return true
 }
 
+// agrees reports whether a committed offset and map are the ones that the tracker knows.
+func (t *tracker) agrees(offset int64, metadata string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.committedOffset == offset && t.committedMap == metadata
+}
+
 // used reports whether the tracker knows more than the committed offset that it was
 // made from.
 func (t *tracker) used() bool {

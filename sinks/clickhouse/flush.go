@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
+
+	"github.com/sira-ai/sira/pipeline/kafka"
 )
 
 // batch is what is due of one partition. Without a block there is nothing to
@@ -169,6 +171,9 @@ func (r *Recorder) commit(ctx context.Context, batches []batch, of func(batch) (
 		if errors.Is(err, kerr.FencedInstanceID) {
 			return fmt.Errorf("another recorder runs as %q: %w", r.cfg.Instance, err)
 		}
+		if errors.Is(err, kafka.ErrForgotten) {
+			return err
+		}
 		r.cfg.Log.Debug("committing offsets again", zap.Error(err))
 		select {
 		case <-time.After(wait):
@@ -182,6 +187,9 @@ func (r *Recorder) tryCommit(ctx context.Context, batches []batch, of func(batch
 	r.own.RLock()
 	defer r.own.RUnlock()
 	member, generation := r.client.GroupMetadata()
+	if r.forgotten.Load() { // looked at after the metadata, which may be those of a new member
+		return kafka.ErrForgotten
+	}
 	req := kmsg.NewPtrOffsetCommitRequest()
 	req.Group, req.MemberID, req.Generation, req.InstanceID = r.cfg.Group, member, generation, &r.cfg.Instance
 	at := map[string]int{}

@@ -58,6 +58,9 @@ type Recorder struct {
 	tables map[string]*table // by topic
 	client *kgo.Client
 
+	member    atomic.Pointer[kgo.Client] // client, once it is made
+	forgotten atomic.Bool                // the group forgot this member: what is known of its partitions may be old
+
 	// own is held for reading while offsets are committed, and for writing while
 	// partitions are dropped: the coordinator does not check whose partition an
 	// offset is for.
@@ -153,17 +156,39 @@ func (r *Recorder) Run(ctx context.Context) error {
 		topics = append(topics, t)
 	}
 	slices.Sort(topics)
+	for {
+		err := r.session(ctx, topics)
+		if !errors.Is(err, kafka.ErrForgotten) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		r.cfg.Log.Warn("joining the recorder's group anew", zap.Error(err))
+	}
+}
+
+// session is one life in the group, from joining to leaving. It begins with nothing: what is to be done is committed.
+func (r *Recorder) session(ctx context.Context, topics []string) error {
+	r.mu.Lock()
+	r.parts = map[topicPartition]*partition{}
+	r.tally()
+	r.mu.Unlock()
+	r.member.Store(nil)
+	r.forgotten.Store(false)
+	balancer := kafka.WatchMembership(kgo.CooperativeStickyBalancer(), r.member.Load, func() { r.forgotten.Store(true) })
 	var err error
 	r.client, err = r.cfg.Client.NewClient(r.cfg.Log, r.cfg.Metrics,
 		kgo.ConsumerGroup(r.cfg.Group), kgo.InstanceID(r.cfg.Instance), kgo.ConsumeTopics(topics...), kgo.DisableAutoCommit(), kgo.BlockRebalanceOnPoll(),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxBytes(16<<20), kgo.FetchMaxPartitionBytes(4<<20), kgo.FetchMaxWait(250*time.Millisecond), kgo.SessionTimeout(r.cfg.SessionTimeout), kgo.HeartbeatInterval(r.cfg.Heartbeat),
-		kgo.OnOffsetsFetched(r.fetched), kgo.OnPartitionsRevoked(r.dropped), kgo.OnPartitionsLost(r.dropped),
+		kgo.Balancers(balancer), kgo.OnOffsetsFetched(r.fetched), kgo.OnPartitionsRevoked(r.dropped), kgo.OnPartitionsLost(r.dropped),
 	)
 	if err != nil {
 		return err
 	}
 	defer r.client.CloseAllowingRebalance()
+	r.member.Store(r.client)
 	return r.work(ctx)
 }
 
@@ -187,6 +212,10 @@ func (r *Recorder) work(ctx context.Context) error {
 	var due []batch
 	var err error
 	for ctx.Err() == nil && err == nil {
+		if r.forgotten.Load() {
+			cancel()
+			return errors.Join(kafka.ErrForgotten, r.finish(done, due))
+		}
 		full := r.full() && done != nil
 		if !full {
 			if err := r.read(ctx, poll); err != nil {
