@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
 
 	"github.com/sira-ai/sira/pipeline"
@@ -55,62 +56,82 @@ const headerSince = "sira-since"
 func (c *Collector) Run(ctx context.Context) error {
 	for {
 		err := c.session(ctx)
-		if !errors.Is(err, ErrForgotten) || ctx.Err() != nil {
+		if !errors.Is(err, ErrForgotten) {
 			return err
+		}
+		if ctx.Err() != nil {
+			return nil // what was not committed comes again
 		}
 		c.cfg.Log.Warn("collecting anew", zap.Error(err))
 	}
 }
 
-// session is one life in the group, from joining to leaving.
+// session is one life in the group, from joining until partitions are taken away or ctx is done. What was read and not
+// committed is for the next life, here or elsewhere.
 func (c *Collector) session(ctx context.Context) error {
-	log, id := c.cfg.Log, c.cfg.Group+"."+c.cfg.Instance
-	opts, err := c.cfg.Client.Options(log, c.cfg.Metrics)
+	opts, err := c.cfg.Client.Options(c.cfg.Log, c.cfg.Metrics)
 	if err != nil {
 		return err
 	}
-	var member atomic.Pointer[kgo.Client]
-	var forgotten atomic.Bool
-	opts = append(opts, kgo.ConsumerGroup(c.cfg.Group), kgo.ConsumeTopics(c.cfg.Topic), kgo.TransactionalID(id),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.Balancers(WatchMembership(kgo.CooperativeStickyBalancer(), member.Load, func() { forgotten.Store(true) })))
+	l := &collecting{Collector: c, w: newWaiting(&c.cfg)}
+	took := func(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
+		if len(lost) > 0 {
+			l.taken.Store(true)
+		}
+	}
+	opts = append(opts, kgo.ConsumerGroup(c.cfg.Group), kgo.ConsumeTopics(c.cfg.Topic), kgo.TransactionalID(l.transactionalID()), kgo.DisableAutoCommit(),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.OnPartitionsRevoked(took), kgo.OnPartitionsLost(took),
+		kgo.Balancers(WatchMembership(kgo.CooperativeStickyBalancer(), l.member.Load, func() { l.taken.Store(true) })))
 	if c.cfg.SessionTimeout > 0 {
 		opts = append(opts, kgo.SessionTimeout(c.cfg.SessionTimeout), kgo.HeartbeatInterval(c.cfg.SessionTimeout/3))
 	}
 	if c.cfg.Static {
 		opts = append(opts, kgo.InstanceID(c.cfg.Instance))
 	}
-	s, err := kgo.NewGroupTransactSession(opts...)
-	if err != nil {
+	if l.client, err = kgo.NewClient(opts...); err != nil {
 		return fmt.Errorf("connecting to Kafka: %w", err)
 	}
-	defer s.Close()
-	member.Store(s.Client())
-	w := newWaiting(&c.cfg)
+	defer l.client.Close()
+	l.member.Store(l.client)
+	// An earlier life may have left a transaction open, which hides offsets and requests.
+	if _, _, err := l.client.ProducerID(ctx); err != nil && ctx.Err() == nil {
+		return fmt.Errorf("fencing the previous incarnation: %w", err)
+	}
 	for ctx.Err() == nil {
-		if err := c.read(ctx, s, w); err != nil {
+		if err := l.read(ctx); err != nil {
 			return err
 		}
-		if forgotten.Load() {
-			return ErrForgotten // what was read may be in another member's batches
+		if l.taken.Load() {
+			return ErrForgotten
 		}
-		if !w.due(time.Now()) {
+		if !l.w.due(time.Now()) {
 			continue
 		}
-		if err := c.commit(ctx, s, w, &forgotten); err != nil && ctx.Err() == nil {
-			log.Warn("closing batches; their requests are collected again", zap.Error(err))
+		if err := l.commit(ctx); err != nil {
+			return fmt.Errorf("%w: closing batches: %w", ErrForgotten, err)
 		}
-		// What was not committed is read again, and so is what was left for later.
-		w = newWaiting(&c.cfg)
+		l.w = newWaiting(&c.cfg) // what was left for later comes again
 	}
 	return nil
 }
 
+// collecting is one session of a collector.
+type collecting struct {
+	*Collector
+
+	client *kgo.Client
+	member atomic.Pointer[kgo.Client] // client, once it is made
+	taken  atomic.Bool                // partitions are another member's, or may be
+	w      *waiting
+}
+
+func (l *collecting) transactionalID() string { return l.cfg.Group + "." + l.cfg.Instance }
+
 // read takes in what is there, or waits for it until the next batch is due.
-func (c *Collector) read(ctx context.Context, s *kgo.GroupTransactSession, w *waiting) error {
-	wait, cancel := context.WithDeadline(ctx, w.next(time.Now()))
+func (l *collecting) read(ctx context.Context) error {
+	wait, cancel := context.WithDeadline(ctx, l.w.next(time.Now()))
 	defer cancel()
-	fetches := s.PollRecords(wait, 1000)
+	fetches := l.client.PollRecords(wait, 1000)
 	for _, f := range fetches.Errors() {
 		if errors.Is(f.Err, context.DeadlineExceeded) || errors.Is(f.Err, context.Canceled) {
 			continue
@@ -118,24 +139,45 @@ func (c *Collector) read(ctx context.Context, s *kgo.GroupTransactSession, w *wa
 		if isFatal(f.Err) {
 			return fmt.Errorf("collecting requests for batches: %w", f.Err)
 		}
-		c.cfg.Log.Warn("reading", zap.String("topic", f.Topic), zap.Int32("partition", f.Partition), zap.Error(f.Err))
+		l.cfg.Log.Warn("reading", zap.String("topic", f.Topic), zap.Int32("partition", f.Partition), zap.Error(f.Err))
 	}
 	now := time.Now()
-	for r := range fetches.RecordsAll() {
-		w.add(copyRecord(r), now)
+	fetches.EachTopic(func(t kgo.FetchTopic) {
+		l.w.topicID = t.TopicID
+		t.EachRecord(func(r *kgo.Record) {
+			l.w.read[r.Partition] = kgo.EpochOffset{Epoch: r.LeaderEpoch, Offset: r.Offset + 1}
+			l.w.add(copyRecord(r), now)
+		})
+	})
+	return nil
+}
+
+// commit writes the batches that are due and, once more, the requests that wait on, in the transaction that marks all that
+// was read as taken.
+func (l *collecting) commit(ctx context.Context) error {
+	if err := l.client.BeginTransaction(); err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	out, err := l.w.records(ctx, time.Now())
+	if err == nil {
+		err = l.client.ProduceSync(ctx, l.kafkaRecords(out)...).FirstErr()
+	}
+	if err == nil {
+		err = l.commitOffsets(ctx)
+	}
+	// Not ctx, which a stop ends: cutting off the end leaves its outcome to the broker.
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	if err != nil {
+		return errors.Join(err, l.client.AbortBufferedRecords(end), l.client.EndTransaction(end, kgo.TryAbort))
+	}
+	if err := l.client.EndTransaction(end, kgo.TryCommit); err != nil {
+		return fmt.Errorf("ending the transaction: %w", err) // the next life reads from the broker what became of it
 	}
 	return nil
 }
 
-// commit writes the batches that are due and, once more, the requests that wait on.
-func (c *Collector) commit(ctx context.Context, s *kgo.GroupTransactSession, w *waiting, forgotten *atomic.Bool) error {
-	if err := s.Begin(); err != nil {
-		return fmt.Errorf("beginning a transaction: %w", err)
-	}
-	out, err := w.records(ctx, time.Now())
-	if err != nil {
-		return errors.Join(err, c.end(ctx, s, kgo.TryAbort))
-	}
+func (l *collecting) kafkaRecords(out []pipeline.Record) []*kgo.Record {
 	all := make([]*kgo.Record, len(out))
 	for i, r := range out {
 		all[i] = &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value}
@@ -143,28 +185,36 @@ func (c *Collector) commit(ctx context.Context, s *kgo.GroupTransactSession, w *
 			all[i].Headers = append(all[i].Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
 		}
 	}
-	written := s.ProduceSync(ctx, all...).FirstErr()
-	if forgotten.Load() {
-		written = errors.Join(written, ErrForgotten)
-	}
-	return errors.Join(written, c.end(ctx, s, kgo.TransactionEndTry(written == nil)))
+	return all
 }
 
-// end ends the transaction. Aborting goes back to what is committed, so that all that
-// was read since comes again.
-func (c *Collector) end(ctx context.Context, s *kgo.GroupTransactSession, how kgo.TransactionEndTry) error {
-	// Not ctx, which a stop ends: cutting off the end leaves its outcome to the broker.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	_, err := s.End(ctx, how) // a transaction that was not committed is no error: its requests come again
-	return err
+// commitOffsets adds what was read to the transaction, as the member that has read it.
+func (l *collecting) commitOffsets(ctx context.Context) error {
+	t := txnOffsets{client: l.client, transactionalID: l.transactionalID(), group: l.cfg.Group}
+	t.member, t.generation = l.client.GroupMetadata()
+	if l.taken.Load() { // looked at after the metadata, which may be those of a new member
+		return ErrForgotten
+	}
+	if l.cfg.Static {
+		t.instance = &l.cfg.Instance
+	}
+	rt := kmsg.NewTxnOffsetCommitRequestTopic()
+	rt.Topic, rt.TopicID = l.cfg.Topic, l.w.topicID
+	for p, at := range l.w.read {
+		rp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		rp.Partition, rp.Offset, rp.LeaderEpoch = p, at.Offset, at.Epoch
+		rt.Partitions = append(rt.Partitions, rp)
+	}
+	return t.commit(ctx, []kmsg.TxnOffsetCommitRequestTopic{rt})
 }
 
 // waiting is the requests that wait for their batch, by key.
 type waiting struct {
-	cfg   *CollectorConfig
-	keys  []string // in the order of coming
-	byKey map[string]*gathered
+	cfg     *CollectorConfig
+	keys    []string // in the order of coming
+	byKey   map[string]*gathered
+	topicID [16]byte
+	read    map[int32]kgo.EpochOffset // by partition, behind the last request
 }
 
 type gathered struct {
@@ -174,7 +224,7 @@ type gathered struct {
 }
 
 func newWaiting(c *CollectorConfig) *waiting {
-	return &waiting{cfg: c, byKey: make(map[string]*gathered)}
+	return &waiting{cfg: c, byKey: make(map[string]*gathered), read: make(map[int32]kgo.EpochOffset)}
 }
 
 func (w *waiting) add(r record, now time.Time) {

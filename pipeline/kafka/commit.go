@@ -287,25 +287,14 @@ func (s *session) produce(ctx context.Context, cuts []*cut) error {
 	return first.Err()
 }
 
-// commitTxnOffsets adds the offsets to the transaction. Every partition's error
-// counts: EndTransaction would commit happily without the offsets.
+// commitTxnOffsets adds the offsets to the transaction.
 func (s *session) commitTxnOffsets(ctx context.Context, cuts []*cut) error {
-	id, epoch, err := s.producer.ProducerID(ctx)
-	if err != nil {
-		return err
-	}
-	member, generation := s.consumer.GroupMetadata()
+	t := txnOffsets{client: s.producer, transactionalID: s.transactionalID(), group: s.engine.cfg.Group + "." + s.cfg.Name, instance: s.instanceID(), implicit: &s.implicit}
+	t.member, t.generation = s.consumer.GroupMetadata()
 	if s.suspect.Load() { // looked at after the metadata, which may be those of a new member
 		return ErrForgotten
 	}
-	group := s.engine.cfg.Group + "." + s.cfg.Name
-	txn := group + "." + s.engine.cfg.Instance
-	if err := s.addOffsets(ctx, txn, group, id, epoch); err != nil {
-		return err
-	}
-	req := kmsg.NewPtrTxnOffsetCommitRequest()
-	req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch = txn, group, id, epoch
-	req.MemberID, req.Generation, req.InstanceID = member, generation, s.instanceID()
+	var topics []kmsg.TxnOffsetCommitRequestTopic
 	for topic, cs := range byTopic(cuts) {
 		rt := kmsg.NewTxnOffsetCommitRequestTopic()
 		rt.Topic, rt.TopicID = topic, cs[0].tracker.topicID
@@ -314,9 +303,37 @@ func (s *session) commitTxnOffsets(ctx context.Context, cuts []*cut) error {
 			rp.Partition, rp.Offset, rp.LeaderEpoch, rp.Metadata = c.tracker.partition, c.offset, c.epoch, new(c.metadata)
 			rt.Partitions = append(rt.Partitions, rp)
 		}
-		req.Topics = append(req.Topics, rt)
+		topics = append(topics, rt)
 	}
-	resp, err := req.RequestWith(ctx, s.producer)
+	return t.commit(ctx, topics)
+}
+
+// txnOffsets adds offsets of a group's member to the transaction of a producer.
+type txnOffsets struct {
+	client                 *kgo.Client // the producer
+	transactionalID, group string
+	member                 string
+	generation             int32
+	instance               *string // of a static member
+	// implicit keeps whether the cluster adds a group to a transaction by itself; nil points nowhere, or to what was not
+	// asked yet.
+	implicit **bool
+}
+
+// commit sends the offsets. Every partition's error counts: EndTransaction would
+// commit happily without them.
+func (t *txnOffsets) commit(ctx context.Context, topics []kmsg.TxnOffsetCommitRequestTopic) error {
+	id, epoch, err := t.client.ProducerID(ctx)
+	if err != nil {
+		return err
+	}
+	if err := t.addGroup(ctx, id, epoch); err != nil {
+		return err
+	}
+	req := kmsg.NewPtrTxnOffsetCommitRequest()
+	req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch = t.transactionalID, t.group, id, epoch
+	req.MemberID, req.Generation, req.InstanceID, req.Topics = t.member, t.generation, t.instance, topics
+	resp, err := req.RequestWith(ctx, t.client)
 	if err != nil {
 		return err
 	}
@@ -330,11 +347,14 @@ func (s *session) commitTxnOffsets(ctx context.Context, cuts []*cut) error {
 	return nil
 }
 
-// addOffsets adds the group to the transaction, on clusters before
+// addGroup adds the group to the transaction, on clusters before
 // transaction.version 2; later ones do it with the offsets (KIP-890).
-func (s *session) addOffsets(ctx context.Context, txn, group string, id int64, epoch int16) error {
-	if s.implicit == nil {
-		resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, s.producer)
+func (t *txnOffsets) addGroup(ctx context.Context, id int64, epoch int16) error {
+	if t.implicit == nil {
+		t.implicit = new(*bool)
+	}
+	if *t.implicit == nil {
+		resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, t.client)
 		if err != nil {
 			return err
 		}
@@ -342,14 +362,14 @@ func (s *session) addOffsets(ctx context.Context, txn, group string, id int64, e
 		for _, f := range resp.FinalizedFeatures {
 			v2 = v2 || f.Name == "transaction.version" && f.MaxVersionLevel >= 2
 		}
-		s.implicit = &v2
+		*t.implicit = &v2
 	}
-	if *s.implicit {
+	if **t.implicit {
 		return nil
 	}
 	add := kmsg.NewPtrAddOffsetsToTxnRequest()
-	add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = txn, id, epoch, group
-	added, err := add.RequestWith(ctx, s.producer)
+	add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = t.transactionalID, id, epoch, t.group
+	added, err := add.RequestWith(ctx, t.client)
 	if err != nil {
 		return err
 	}
