@@ -1,6 +1,7 @@
 package avro
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -40,8 +41,10 @@ type Registrar interface {
 // at once, also while Register runs.
 type Codec[T any] struct {
 	schema *avro.Schema
+	fields func(*body, *T) // writes and reads a T without reflection; nil leaves that to schema
 	source SchemaSource
 	id     atomic.Int64 // written into headers; 0 before Register
+	bodies sync.Pool    // of *body
 
 	mu      sync.RWMutex
 	readers map[int]reader // by the writer's schema id; never forgotten, since ids never change their meaning
@@ -54,9 +57,10 @@ type reader struct {
 }
 
 // newCodec panics if the schema, which is part of the program, is wrong.
-func newCodec[T any](text string, source SchemaSource) *Codec[T] {
+func newCodec[T any](text string, fields func(*body, *T), source SchemaSource) *Codec[T] {
 	return &Codec[T]{
 		schema:  avro.MustParse(text, decimalType()),
+		fields:  fields,
 		source:  source,
 		readers: make(map[int]reader),
 	}
@@ -87,11 +91,14 @@ func ValueSubject(topic string) string { return topic + "-value" }
 
 // Append appends v to dst in Confluent wire format. The error is
 // ErrNotRegistered, or says which field does not fit the schema; dst is
-// returned as it was then.
+// returned as it was then. Where dst is nil, the record gets memory of its size.
 func (c *Codec[T]) Append(dst []byte, v *T) ([]byte, error) {
 	id := c.id.Load()
 	if id == 0 {
 		return dst, ErrNotRegistered
+	}
+	if out, ok := c.write(dst, int(id), v); ok {
+		return out, nil
 	}
 	out, err := c.schema.AppendEncode(AppendHeader(dst, int(id)), v)
 	if err != nil {
@@ -119,6 +126,10 @@ func (c *Codec[T]) Decode(ctx context.Context, b []byte, v *T) error {
 	if err != nil {
 		return fmt.Errorf("decoding a record with schema id %d: %w", id, err)
 	}
+	if schema == c.schema && c.read(payload, v) {
+		return nil
+	}
+	*v = zero
 	rest, err := schema.Decode(payload, v)
 	if err != nil {
 		return fmt.Errorf("decoding a record with schema id %d: %w: %w", id, ErrMalformed, err)
@@ -127,6 +138,55 @@ func (c *Codec[T]) Decode(ctx context.Context, b []byte, v *T) error {
 		return fmt.Errorf("decoding a record with schema id %d: %w: %d bytes follow it", id, ErrMalformed, len(rest))
 	}
 	return nil
+}
+
+// write appends a record, unless it has to be left to the library.
+func (c *Codec[T]) write(dst []byte, id int, v *T) ([]byte, bool) {
+	if c.fields == nil {
+		return nil, false
+	}
+	b := c.body()
+	defer c.free(b)
+	into := dst
+	if dst == nil {
+		into = b.scratch[:0]
+	}
+	b.buf = AppendHeader(into, id)
+	if c.fields(b, v); b.odd {
+		return nil, false
+	}
+	if dst != nil {
+		return b.buf, true
+	}
+	if cap(b.buf) <= maxScratch {
+		b.scratch = b.buf
+	}
+	return bytes.Clone(b.buf), true
+}
+
+// read reads all of a payload that our own schema wrote, unless it has to be left
+// to the library.
+func (c *Codec[T]) read(payload []byte, v *T) bool {
+	if c.fields == nil {
+		return false
+	}
+	b := c.body()
+	defer c.free(b)
+	b.buf, b.reading = payload, true
+	c.fields(b, v)
+	return !b.odd && b.left() == 0
+}
+
+func (c *Codec[T]) body() *body {
+	if b, ok := c.bodies.Get().(*body); ok {
+		return b
+	}
+	return new(body)
+}
+
+func (c *Codec[T]) free(b *body) {
+	b.reset()
+	c.bodies.Put(b)
 }
 
 func (c *Codec[T]) reader(ctx context.Context, id int) (*avro.Schema, error) {
