@@ -205,6 +205,8 @@ func (c *Codec[T]) reader(ctx context.Context, id int) (*avro.Schema, error) {
 	return r.schema, r.err
 }
 
+// resolve returns the codec's own schema where the writer's has the same canonical
+// form, so the same bytes.
 func (c *Codec[T]) resolve(text string) reader {
 	writer, err := avro.Parse(text)
 	if err != nil {
