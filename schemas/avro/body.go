@@ -2,6 +2,7 @@ package avro
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"strings"
 	"time"
@@ -11,20 +12,24 @@ import (
 	"github.com/sira-ai/sira/schemas"
 )
 
+// errBody says that there is no such value where it should be.
+var errBody = errors.New("the bytes end early or are no such value")
+
 // body writes or reads the Avro body of a record without reflection: each field in
 // the order of the schema, by a call with its address. One function for each type of
 // record serves both directions, so that they can't differ. While it writes, what it
 // is given is only looked at, and others may look at it too.
 //
-// It knows the schemas of this program only, and only the plain forms of their
-// values. What is anything else makes it odd; whether that can be written or read, and
-// what is wrong with it, the library says. Nothing is made of an odd body.
+// It reads all that the schema allows, in memory of the size of what has been read
+// and not of what is promised.
 type body struct {
 	buf     []byte // what is written so far, or what is read
 	at      int    // where the next value begins, when reading
 	reading bool
-	odd     bool
 	nested  int // tool results around the value
+
+	err   error // why a value can't be written or read; nothing good comes after it
+	where int   // where that was
 
 	// What is kept for the next record: the memory of short strings, from which more
 	// are cut, and memory to write into.
@@ -33,16 +38,13 @@ type body struct {
 }
 
 const (
-	// maxNested is how deep tool results may be in each other here. One in another is
-	// no valid request.
-	maxNested = 2
+	// maxNested is how deep tool results may be in each other. One in another is no
+	// valid request.
+	maxNested = 32
 	// shortString is the length in bytes of those that share their memory, and
 	// shortMemory what as many as fit share: as much is kept while one of them lives.
 	shortString = 64
 	shortMemory = 512
-	// memoryPerByte is how many bytes of memory are made for the items that a list
-	// promises, for each byte that is left to hold them; more when they have come.
-	memoryPerByte = 16
 	// maxScratch is the size in bytes of the largest memory that is kept to write into.
 	maxScratch = 64 << 10
 	// fewKeys is the size of a map whose keys are put in order without memory of their own.
@@ -50,10 +52,17 @@ const (
 )
 
 // reset leaves nothing of the record but what is kept.
-func (b *body) reset() { b.buf, b.at, b.reading, b.odd, b.nested = nil, 0, false, false, 0 }
+func (b *body) reset() {
+	b.buf, b.at, b.reading, b.nested, b.err, b.where = nil, 0, false, 0, nil, 0
+}
 
-// fail makes the body odd, with nothing left to read.
-func (b *body) fail() { b.odd, b.at = true, len(b.buf) }
+// fail keeps the first mistake. Nothing is left to read then.
+func (b *body) fail(err error) {
+	if b.err == nil {
+		b.err, b.where = err, b.at
+	}
+	b.at = len(b.buf)
+}
 
 func (b *body) left() int { return len(b.buf) - b.at }
 
@@ -75,7 +84,7 @@ func (b *body) getLong() int64 {
 	}
 	n, size := binary.Varint(b.buf[b.at:])
 	if size <= 0 {
-		b.fail()
+		b.fail(errBody)
 		return 0
 	}
 	b.at += size
@@ -85,7 +94,7 @@ func (b *body) getLong() int64 {
 // take returns the next n bytes of what is read; they are not copied.
 func (b *body) take(n int64) []byte {
 	if n < 0 || n > int64(b.left()) {
-		b.fail()
+		b.fail(errBody)
 		return nil
 	}
 	taken := b.buf[b.at : b.at+int(n)]
@@ -153,7 +162,7 @@ func (b *body) putAmount(d decimal.Decimal) {
 	}
 	n, err := unscale(d, schemas.MoneyScale, moneyPrecision)
 	if err != nil {
-		b.fail()
+		b.fail(err)
 		return
 	}
 	b.putRaw(twosComplement(n))
@@ -162,43 +171,39 @@ func (b *body) putAmount(d decimal.Decimal) {
 func (b *body) getAmount() decimal.Decimal {
 	d, err := rescale(b.take(b.getLong()), schemas.MoneyScale, moneyPrecision)
 	if err != nil {
-		b.fail()
+		b.fail(err)
 	}
 	return d
 }
 
 // putMoment writes microseconds, for which some moments are too far away.
 func (b *body) putMoment(t time.Time) {
-	if s := t.Unix(); s >= math.MaxInt64/1_000_000 || s <= math.MinInt64/1_000_000 {
-		b.fail()
+	n := t.UnixMicro()
+	if time.UnixMicro(n).Unix() != t.Unix() {
+		b.fail(errBody)
 		return
 	}
-	b.putLong(t.UnixMicro())
+	b.putLong(n)
 }
 
 func (b *body) getMoment() time.Time { return time.UnixMicro(b.getLong()).UTC() }
 
-// The two branches of a union of null and something, as bytes of the record.
-const (
-	branchNull  = 0
-	branchValue = 2
-)
-
+// putBranch begins a union of null and something.
 func (b *body) putBranch(value bool) {
 	if value {
-		b.buf = append(b.buf, branchValue)
+		b.buf = append(b.buf, 2)
 		return
 	}
-	b.buf = append(b.buf, branchNull)
+	b.buf = append(b.buf, 0)
 }
 
 func (b *body) getBranch() (value bool) {
-	taken := b.take(1)
-	if len(taken) == 0 || taken[0] != branchNull && taken[0] != branchValue {
-		b.fail()
-		return false
+	start := b.at
+	n := b.getLong()
+	if n < 0 || n > 1 || b.at-start > binary.MaxVarintLen32 {
+		b.fail(errBody)
 	}
-	return taken[0] == branchValue
+	return n == 1
 }
 
 // getCount returns how many items the next block of a list or map holds, 0 at its
@@ -210,7 +215,7 @@ func (b *body) getCount() int {
 		b.getLong()
 	}
 	if n < 0 || n > int64(b.left()) {
-		b.fail()
+		b.fail(errBody)
 		return 0
 	}
 	return int(n)

@@ -121,12 +121,20 @@ func getList[T any](b *body, item func(*body, *T)) []T {
 		for range n {
 			var zero T
 			all = append(all, zero)
-			if item(b, &all[len(all)-1]); b.odd {
+			if item(b, &all[len(all)-1]); b.err != nil {
 				return nil
 			}
 		}
 	}
 	return all
+}
+
+// roomFor returns for how many items of T memory is made before they have come:
+// memoryPerByte for each byte that is left to hold them, and less the deeper they
+// are, where each level may promise as much.
+func roomFor[T any](b *body) int {
+	const memoryPerByte = 16
+	return memoryPerByte*b.left()/int(reflect.TypeFor[T]().Size())>>(4*min(b.nested, 8)) + 1
 }
 
 // table is a map from strings. Its keys are written in order, so that equal records
@@ -152,11 +160,6 @@ func table[V any](b *body, m *map[string]V, put func(*body, V), get func(*body) 
 	b.putLong(0)
 }
 
-// roomFor returns for how many items of T memory is made before they have come.
-func roomFor[T any](b *body) int {
-	return memoryPerByte*b.left()/int(reflect.TypeFor[T]().Size()) + 1
-}
-
 func getTable[V any](b *body, get func(*body) V) map[string]V {
 	var all map[string]V
 	for n := b.getCount(); n > 0; n = b.getCount() {
@@ -165,7 +168,7 @@ func getTable[V any](b *body, get func(*body) V) map[string]V {
 		}
 		for range n {
 			key := b.getText()
-			if all[key] = get(b); b.odd {
+			if all[key] = get(b); b.err != nil {
 				return nil
 			}
 		}

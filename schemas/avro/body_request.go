@@ -2,6 +2,7 @@ package avro
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"github.com/sira-ai/sira/schemas"
 )
@@ -79,9 +80,11 @@ func (b *body) toolCall(c *schemas.ToolCall) {
 	text(b, &c.Type)
 }
 
+var errNested = fmt.Errorf("tool results are in each other more than %d deep", maxNested)
+
 func (b *body) toolResult(r *schemas.ToolResult) {
 	if b.nested == maxNested {
-		b.fail()
+		b.fail(errNested)
 		return
 	}
 	b.nested++

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -37,7 +38,7 @@ type bodyKind struct {
 	kind
 	usual    any
 	write    func(v any) ([]byte, bool)
-	read     func(payload []byte) (any, bool)
+	read     func(payload []byte) (any, error)
 	libWrite func(v any) ([]byte, error)
 }
 
@@ -49,10 +50,10 @@ func bodyOf[T any](name string, c *Codec[T], usual *T) bodyKind {
 			b, ok := c.write(nil, 1, v.(*T))
 			return b[min(HeaderSize, len(b)):], ok
 		},
-		read: func(payload []byte) (any, bool) {
+		read: func(payload []byte) (any, error) {
 			v := new(T)
-			ok := c.read(payload, v)
-			return v, ok
+			err := c.read(payload, v)
+			return v, err
 		},
 		libWrite: func(v any) ([]byte, error) { return c.schema.AppendEncode(nil, v) },
 	}
@@ -60,7 +61,7 @@ func bodyOf[T any](name string, c *Codec[T], usual *T) bodyKind {
 
 // values are some of each sort: all fields set, none, random ones, and what is usual.
 func (k bodyKind) values() []any {
-	all := []any{k.empty(), k.usual}
+	all := []any{k.filled(0), k.empty(), k.usual}
 	for seed := range uint64(60) {
 		all = append(all, k.filled(seed))
 	}
@@ -100,9 +101,9 @@ func TestBodyReadsWhatTheLibraryReads(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, ok := k.read(payload)
-			if !ok {
-				t.Fatalf("value %d was left to the library", i)
+			got, err := k.read(payload)
+			if err != nil {
+				t.Fatalf("value %d: %v", i, err)
 			}
 			clear(payload) // nothing that was read may be part of it
 			if diff := cmp.Diff(v, got, sameBody()); diff != "" {
@@ -155,27 +156,10 @@ func TestEqualRecordsAreEqualBytes(t *testing.T) {
 	}
 }
 
-// What the body does not write itself is written, or refused with the name of the
-// field, by the library.
-func TestOddValuesAreLeftToTheLibrary(t *testing.T) {
+// What does not fit is left to the library, for the name of the field.
+func TestWhatCanNotBeWrittenIsNamed(t *testing.T) {
 	t.Parallel()
 	c, _ := registered(t)
-	deep := schemas.Part{Kind: schemas.PartText, Text: "at the bottom"}
-	for range 5 {
-		deep = schemas.Part{Kind: schemas.PartToolResult, ToolResult: &schemas.ToolResult{CallID: "c", Parts: []schemas.Part{deep}}}
-	}
-	want := &schemas.Request{ID: "r", Messages: []schemas.Message{{Role: schemas.RoleTool, Parts: []schemas.Part{deep}}}}
-	record, err := c.Request.Append(nil, want)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got schemas.Request
-	if err := c.Request.Decode(t.Context(), record, &got); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, &got, sameBody()); diff != "" {
-		t.Errorf("(-written +read):\n%s", diff)
-	}
 	dst := []byte("before")
 	for field, r := range map[string]*schemas.Result{
 		"cost.money.amount": {Cost: schemas.Cost{Money: &schemas.Money{Amount: decimal.New(1, -13)}}},
@@ -184,6 +168,35 @@ func TestOddValuesAreLeftToTheLibrary(t *testing.T) {
 		out, err := c.Result.Append(dst, r)
 		if err == nil || !strings.Contains(err.Error(), field) || string(out) != "before" {
 			t.Errorf("%s: %q, %v", field, out, err)
+		}
+	}
+}
+
+// nest puts a text into so many tool results in each other.
+func nest(depth int) *schemas.Request {
+	part := schemas.Part{Kind: schemas.PartText, Text: "at the bottom"}
+	for range depth {
+		part = schemas.Part{Kind: schemas.PartToolResult, ToolResult: &schemas.ToolResult{CallID: "c", Parts: []schemas.Part{part}}}
+	}
+	return &schemas.Request{ID: "r", Messages: []schemas.Message{{Role: schemas.RoleTool, Parts: []schemas.Part{part}}}}
+}
+
+func TestToolResultsMayBeNestedOnlySoDeep(t *testing.T) {
+	t.Parallel()
+	c, _ := registered(t)
+	for depth, want := range map[int]error{0: nil, 2: nil, maxNested: nil, maxNested + 1: ErrMalformed} {
+		written := nest(depth)
+		record, err := c.Request.Append(nil, written)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read schemas.Request
+		if err := c.Request.Decode(t.Context(), record, &read); !errors.Is(err, want) {
+			t.Errorf("%d deep: %v, want %v", depth, err, want)
+		}
+		again, err := c.Request.Append(nil, &read)
+		if want == nil && (err != nil || !bytes.Equal(record, again)) {
+			t.Errorf("%d deep: %x was read as %x: %v", depth, record, again, err)
 		}
 	}
 }

@@ -126,21 +126,28 @@ func (c *Codec[T]) Decode(ctx context.Context, b []byte, v *T) error {
 	if err != nil {
 		return fmt.Errorf("decoding a record with schema id %d: %w", id, err)
 	}
-	if schema == c.schema && c.read(payload, v) {
-		return nil
+	if schema == c.schema && c.fields != nil {
+		err = c.read(payload, v)
+	} else {
+		err = decodeAll(schema, payload, v)
 	}
-	*v = zero
-	rest, err := schema.Decode(payload, v)
 	if err != nil {
 		return fmt.Errorf("decoding a record with schema id %d: %w: %w", id, ErrMalformed, err)
-	}
-	if len(rest) > 0 {
-		return fmt.Errorf("decoding a record with schema id %d: %w: %d bytes follow it", id, ErrMalformed, len(rest))
 	}
 	return nil
 }
 
-// write appends a record, unless it has to be left to the library.
+// decodeAll reads what schema wrote, to the last byte.
+func decodeAll(schema *avro.Schema, payload []byte, into any, opts ...avro.Opt) error {
+	rest, err := schema.Decode(payload, into, opts...)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("%d bytes follow it", len(rest))
+	}
+	return err
+}
+
+// write appends a record. What does not fit is left to the library, which says in
+// which field it is.
 func (c *Codec[T]) write(dst []byte, id int, v *T) ([]byte, bool) {
 	if c.fields == nil {
 		return nil, false
@@ -152,7 +159,7 @@ func (c *Codec[T]) write(dst []byte, id int, v *T) ([]byte, bool) {
 		into = b.scratch[:0]
 	}
 	b.buf = AppendHeader(into, id)
-	if c.fields(b, v); b.odd {
+	if c.fields(b, v); b.err != nil {
 		return nil, false
 	}
 	if dst != nil {
@@ -164,17 +171,19 @@ func (c *Codec[T]) write(dst []byte, id int, v *T) ([]byte, bool) {
 	return bytes.Clone(b.buf), true
 }
 
-// read reads all of a payload that our own schema wrote, unless it has to be left
-// to the library.
-func (c *Codec[T]) read(payload []byte, v *T) bool {
-	if c.fields == nil {
-		return false
-	}
+// read reads what our own schema wrote, to the last byte.
+func (c *Codec[T]) read(payload []byte, v *T) error {
 	b := c.body()
 	defer c.free(b)
 	b.buf, b.reading = payload, true
 	c.fields(b, v)
-	return !b.odd && b.left() == 0
+	switch {
+	case b.err != nil:
+		return fmt.Errorf("at byte %d of %d: %w", b.where, len(payload), b.err)
+	case b.left() > 0:
+		return fmt.Errorf("%d bytes follow it", b.left())
+	}
+	return nil
 }
 
 func (c *Codec[T]) body() *body {

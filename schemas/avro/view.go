@@ -45,12 +45,8 @@ func (v *View[T]) Decode(ctx context.Context, b []byte, into *T) error {
 	if err != nil {
 		return fmt.Errorf("decoding a record with schema id %d: %w", id, err)
 	}
-	rest, err := schema.Decode(payload, into, v.opts...)
-	if err != nil {
+	if err := decodeAll(schema, payload, into, v.opts...); err != nil {
 		return fmt.Errorf("decoding a record with schema id %d: %w: %w", id, ErrMalformed, err)
-	}
-	if len(rest) > 0 {
-		return fmt.Errorf("decoding a record with schema id %d: %w: %d bytes follow it", id, ErrMalformed, len(rest))
 	}
 	return nil
 }
