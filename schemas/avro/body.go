@@ -3,6 +3,7 @@ package avro
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -62,6 +63,11 @@ func (b *body) fail(err error) {
 		b.err, b.where = err, b.at
 	}
 	b.at = len(b.buf)
+}
+
+// mistake says what is wrong and where.
+func (b *body) mistake() error {
+	return fmt.Errorf("at byte %d of %d: %w", b.where, len(b.buf), b.err)
 }
 
 func (b *body) left() int { return len(b.buf) - b.at }

@@ -245,7 +245,7 @@ func TestOwnSchemaIsKnownInAnySpelling(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.texts = append(m.texts, string(respelled))
-	if own, err := c.Cost.reader(t.Context(), len(m.texts)); err != nil || own != c.Cost.schema {
+	if own, err := c.Cost.reader(t.Context(), len(m.texts)); err != nil || own.schema != c.Cost.schema {
 		t.Errorf("it is taken for another's: %v", err)
 	}
 }

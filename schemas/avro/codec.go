@@ -53,6 +53,7 @@ type Codec[T any] struct {
 // reader decodes what one schema wrote, or says why that can't be done.
 type reader struct {
 	schema *avro.Schema
+	shape  *shape // of another's schema, whose records are looked at first
 	err    error
 }
 
@@ -122,14 +123,14 @@ func (c *Codec[T]) Decode(ctx context.Context, b []byte, v *T) error {
 	if err != nil {
 		return fmt.Errorf("decoding a record: %w", err)
 	}
-	schema, err := c.reader(ctx, id)
+	r, err := c.reader(ctx, id)
 	if err != nil {
 		return fmt.Errorf("decoding a record with schema id %d: %w", id, err)
 	}
-	if schema == c.schema && c.fields != nil {
+	if r.schema == c.schema && c.fields != nil {
 		err = c.read(payload, v)
 	} else {
-		err = decodeAll(schema, payload, v)
+		err = r.decode(payload, v)
 	}
 	if err != nil {
 		return fmt.Errorf("decoding a record with schema id %d: %w: %w", id, ErrMalformed, err)
@@ -137,9 +138,14 @@ func (c *Codec[T]) Decode(ctx context.Context, b []byte, v *T) error {
 	return nil
 }
 
-// decodeAll reads what schema wrote, to the last byte.
-func decodeAll(schema *avro.Schema, payload []byte, into any, opts ...avro.Opt) error {
-	rest, err := schema.Decode(payload, into, opts...)
+// decode reads all of a payload, to the last byte.
+func (r reader) decode(payload []byte, into any, opts ...avro.Opt) error {
+	if r.shape != nil {
+		if err := r.shape.check(payload); err != nil {
+			return err
+		}
+	}
+	rest, err := r.schema.Decode(payload, into, opts...)
 	if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("%d bytes follow it", len(rest))
 	}
@@ -179,7 +185,7 @@ func (c *Codec[T]) read(payload []byte, v *T) error {
 	c.fields(b, v)
 	switch {
 	case b.err != nil:
-		return fmt.Errorf("at byte %d of %d: %w", b.where, len(payload), b.err)
+		return b.mistake()
 	case b.left() > 0:
 		return fmt.Errorf("%d bytes follow it", b.left())
 	}
@@ -198,20 +204,20 @@ func (c *Codec[T]) free(b *body) {
 	c.bodies.Put(b)
 }
 
-func (c *Codec[T]) reader(ctx context.Context, id int) (*avro.Schema, error) {
+func (c *Codec[T]) reader(ctx context.Context, id int) (reader, error) {
 	c.mu.RLock()
 	r, ok := c.readers[id]
 	c.mu.RUnlock()
 	if ok {
-		return r.schema, r.err
+		return r, r.err
 	}
 	text, err := c.source.SchemaByID(ctx, id)
 	if err != nil {
-		return nil, err
+		return reader{}, err
 	}
 	r = c.resolve(text)
 	c.keep(id, r)
-	return r.schema, r.err
+	return r, r.err
 }
 
 // resolve returns the codec's own schema where the writer's has the same canonical
@@ -225,7 +231,10 @@ func (c *Codec[T]) resolve(text string) reader {
 	if err != nil {
 		return reader{err: fmt.Errorf("%w: %w", ErrIncompatibleSchema, err)}
 	}
-	return reader{schema: schema}
+	if schema == c.schema {
+		return reader{schema: schema}
+	}
+	return reader{schema: schema, shape: shapeOf(writer)}
 }
 
 func (c *Codec[T]) keep(id int, r reader) {

@@ -41,11 +41,11 @@ func (v *View[T]) Decode(ctx context.Context, b []byte, into *T) error {
 	if err != nil {
 		return fmt.Errorf("decoding a record: %w", err)
 	}
-	schema, err := v.codec.reader(ctx, id)
+	r, err := v.codec.reader(ctx, id)
 	if err != nil {
 		return fmt.Errorf("decoding a record with schema id %d: %w", id, err)
 	}
-	if err := decodeAll(schema, payload, into, v.opts...); err != nil {
+	if err := r.decode(payload, into, v.opts...); err != nil {
 		return fmt.Errorf("decoding a record with schema id %d: %w: %w", id, ErrMalformed, err)
 	}
 	return nil
