@@ -44,11 +44,11 @@ const (
 	allocsRouteOf1000  = 2
 	allocsLease        = 2
 	allocsDecodeJSON   = 22
-	allocsDecodeAvro   = 37
-	allocsEncodeResult = 7
+	allocsDecodeAvro   = 7
+	allocsEncodeResult = 0
 	allocsCall         = 72 // invoke and the adapter of openai, with an HTTP client that answers at once
 	allocsChain        = 80 // routing, the call, cost and audit
-	allocsOutputs      = 39 // encoding result, cost, attempt and audit
+	allocsOutputs      = 15 // encoding result, cost, attempt and audit
 )
 
 func TestAllocationsDoNotGrow(t *testing.T) {

@@ -10,7 +10,9 @@ import (
 	"github.com/sira-ai/sira/schemas"
 )
 
-// go test ./schemas/avro -run '^$' -bench . -benchmem
+// What reading and writing a record costs:
+//
+//	go test -run - -bench 'Encode|Decode|View' -benchmem -cpu 1 ./schemas/avro
 
 func benchRequest() *schemas.Request {
 	return &schemas.Request{
@@ -39,6 +41,27 @@ func benchResult() *schemas.Result {
 		Cost:     schemas.Cost{State: schemas.CostPriced, Money: &schemas.Money{Amount: decimal.RequireFromString("0.001275"), Currency: "USD"}},
 		Origin:   "sira.requests.standard/3/120034", CreatedAt: at, StartedAt: at, CompletedAt: at,
 	}
+}
+
+func benchAttempt() *schemas.AttemptEvent {
+	r := benchResult()
+	return &schemas.AttemptEvent{
+		ID: r.Origin + "#1", RequestID: r.RequestID, Tenant: r.Tenant, Op: r.Op, Model: r.Model, Worker: "worker-7c9f", Attempt: r.Attempts[0],
+	}
+}
+
+func benchAudit() *schemas.AuditEvent {
+	r := benchResult()
+	return &schemas.AuditEvent{
+		ID: r.Origin + ":request.completed", Time: r.CompletedAt, Tenant: r.Tenant, Actor: "search", Action: "request.completed", Resource: r.RequestID,
+		Outcome: schemas.OK, Decision: `{"route":"default","targets":[{"provider":"openai-eu","model":"gpt-x","reason":"first"}]}`,
+		RequestHash: strings.Repeat("9f3c2a1b", 8), ConfigVersion: "9f3c2a1b", Worker: "worker-7c9f",
+	}
+}
+
+func benchChunk() *schemas.Chunk {
+	r := benchResult()
+	return &schemas.Chunk{RequestID: r.RequestID, Tenant: r.Tenant, Attempt: 1, Seq: 17, Type: schemas.ChunkText, Text: " partition"}
 }
 
 func benchEncode[T any](b *testing.B, codec *Codec[T], v *T) {
@@ -84,4 +107,35 @@ func BenchmarkEncodeResult(b *testing.B) {
 func BenchmarkDecodeResult(b *testing.B) {
 	c, _ := registered(b)
 	benchDecode(b, c.Result, benchResult())
+}
+
+func BenchmarkEncodeAttempt(b *testing.B) {
+	c, _ := registered(b)
+	benchEncode(b, c.Attempt, benchAttempt())
+}
+
+func BenchmarkEncodeCost(b *testing.B) {
+	c, _ := registered(b)
+	benchEncode(b, c.Cost, benchCost())
+}
+
+func BenchmarkEncodeAudit(b *testing.B) {
+	c, _ := registered(b)
+	benchEncode(b, c.Audit, benchAudit())
+}
+
+func BenchmarkDecodeAudit(b *testing.B) {
+	c, _ := registered(b)
+	benchDecode(b, c.Audit, benchAudit())
+}
+
+// A chunk gets memory of its own.
+func BenchmarkEncodeChunk(b *testing.B) {
+	c, _ := registered(b)
+	chunk := benchChunk()
+	for b.Loop() {
+		if _, err := c.Chunk.Append(nil, chunk); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -17,6 +17,8 @@ import (
 const (
 	// maxCoefficientBits bounds the work on an amount that someone else made.
 	maxCoefficientBits = 4096
+	// moneyPrecision is the number of digits that an amount has at most.
+	moneyPrecision = 38
 	// maxDecimalBytes is more than any amount of 38 digits needs.
 	maxDecimalBytes = 32
 )
@@ -38,7 +40,7 @@ func decimalType() avro.CustomType {
 				return nil, avro.ErrSkipCustomType
 			}
 			if n, ok := unscaleSmall(d, node.Scale); ok {
-				return smallTwosComplement(n), nil
+				return appendSmallTwosComplement(nil, n), nil
 			}
 			unscaled, err := unscale(d, node.Scale, node.Precision)
 			if err != nil {
@@ -62,6 +64,9 @@ const smallDigits = 18
 // unscaleSmall is unscale for amounts of few digits, which nearly all are, without
 // big numbers.
 func unscaleSmall(d decimal.Decimal, scale int) (int64, bool) {
+	if d.IsZero() {
+		return 0, true
+	}
 	shift := int(d.Exponent()) + scale
 	if shift < 0 || shift > smallDigits || d.NumDigits()+shift > smallDigits {
 		return 0, false
@@ -100,6 +105,9 @@ func rescale(b []byte, scale, precision int) (decimal.Decimal, error) {
 	if len(b) > maxDecimalBytes {
 		return decimal.Decimal{}, fmt.Errorf("%w: %d bytes", ErrAmount, len(b))
 	}
+	if len(b) <= 8 && precision > smallDigits {
+		return rescaleSmall(b, scale), nil
+	}
 	n := new(big.Int).SetBytes(b)
 	if len(b) > 0 && b[0]&0x80 != 0 {
 		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
@@ -111,6 +119,21 @@ func rescale(b []byte, scale, precision int) (decimal.Decimal, error) {
 		return decimal.Decimal{}, nil
 	}
 	return decimal.NewFromBigInt(n, int32(-scale)), nil
+}
+
+// rescaleSmall is rescale for amounts that an int64 holds.
+func rescaleSmall(b []byte, scale int) decimal.Decimal {
+	var n int64
+	if len(b) > 0 && b[0]&0x80 != 0 {
+		n = -1
+	}
+	for _, digits := range b {
+		n = n<<8 | int64(digits)
+	}
+	if n == 0 {
+		return decimal.Decimal{}
+	}
+	return decimal.New(n, int32(-scale))
 }
 
 // twosComplement returns the shortest form of n.
@@ -133,17 +156,21 @@ func twosComplement(n *big.Int) []byte {
 	return b
 }
 
-// smallTwosComplement returns the shortest form of n.
-func smallTwosComplement(n int64) []byte {
+// smallSize returns how many bytes the shortest form of n has.
+func smallSize(n int64) int {
 	size := 1
-	for rest := n; rest > math.MaxInt8 || rest < math.MinInt8; rest >>= 8 {
+	for ; n > math.MaxInt8 || n < math.MinInt8; n >>= 8 {
 		size++
 	}
-	b := make([]byte, size)
-	for i := range b {
-		b[size-1-i] = byte(n >> (8 * i))
+	return size
+}
+
+// appendSmallTwosComplement appends the shortest form of n.
+func appendSmallTwosComplement(dst []byte, n int64) []byte {
+	for i := smallSize(n) - 1; i >= 0; i-- {
+		dst = append(dst, byte(n>>(8*i)))
 	}
-	return b
+	return dst
 }
 
 func powerOfTen(n int) *big.Int {

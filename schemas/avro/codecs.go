@@ -64,19 +64,19 @@ type Topics struct {
 // NewCodecs returns codecs that find the schemas of others' records in source.
 func NewCodecs(source SchemaSource) *Codecs {
 	return &Codecs{
-		Request: newCodec[schemas.Request](requestSchema, source),
-		Result:  newCodec[schemas.Result](resultSchema, source),
-		Chunk:   newCodec[schemas.Chunk](chunkSchema, source),
-		Cost:    newCodec[schemas.CostEvent](costSchema, source),
-		Attempt: newCodec[schemas.AttemptEvent](attemptSchema, source),
-		Audit:   newCodec[schemas.AuditEvent](auditSchema, source),
-		Metric:  newCodec[schemas.MetricEvent](metricSchema, source),
-		Health:  newCodec[schemas.HealthEvent](healthSchema, source),
-		Budget:  newCodec[schemas.BudgetEvent](budgetSchema, source),
+		Request: newCodec[schemas.Request](requestSchema, (*body).request, source),
+		Result:  newCodec[schemas.Result](resultSchema, (*body).result, source),
+		Chunk:   newCodec[schemas.Chunk](chunkSchema, (*body).chunk, source),
+		Cost:    newCodec[schemas.CostEvent](costSchema, (*body).costEvent, source),
+		Attempt: newCodec[schemas.AttemptEvent](attemptSchema, (*body).attemptEvent, source),
+		Audit:   newCodec[schemas.AuditEvent](auditSchema, (*body).auditEvent, source),
+		Metric:  newCodec[schemas.MetricEvent](metricSchema, nil, source),
+		Health:  newCodec[schemas.HealthEvent](healthSchema, nil, source),
+		Budget:  newCodec[schemas.BudgetEvent](budgetSchema, nil, source),
 		render:  newRenderer(source),
 
-		EndpointStats: newCodec[schemas.EndpointStats](endpointStatsSchema, source),
-		EndpointState: newCodec[schemas.EndpointState](endpointStateSchema, source),
+		EndpointStats: newCodec[schemas.EndpointStats](endpointStatsSchema, nil, source),
+		EndpointState: newCodec[schemas.EndpointState](endpointStateSchema, nil, source),
 	}
 }
 

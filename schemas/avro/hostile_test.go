@@ -1,9 +1,11 @@
 package avro
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/sira-ai/sira/schemas"
@@ -81,6 +83,34 @@ func TestHostileRecordIsRefusedInLittleMemory(t *testing.T) {
 	}
 }
 
+// Each tool result is in another and promises as many parts as could just be there:
+// the memory for them must not add up, whatever version of the schema wrote it.
+func TestPromisesAtEachLevelCostLittle(t *testing.T) {
+	c, m := registered(t)
+	foreign := strings.Replace(c.Request.Schema(), `"fields": [`, `"fields": [{"name": "new", "type": "string"},`, 1)
+	m.texts = append(m.texts, foreign)
+	for id, first := range map[int]string{1: "", len(m.texts): "\x00"} {
+		record := append(append(AppendHeader(nil, id), first...), 2, 'i', 2, 't', 0, 0, 0, 2, 'm', 2, 0, 0)
+		for range 200 {
+			record = binary.AppendVarint(record, 90_000)
+			record = append(record, 0, 0, 0, 0, 2, 0, 0)
+		}
+		record = append(record, bytes.Repeat([]byte{0xff}, 1<<20)...)
+		for what, read := range map[string]func() error{
+			"decoding":  func() error { return c.Request.Decode(t.Context(), record, new(schemas.Request)) },
+			"rendering": func() error { _, err := c.RenderJSON(t.Context(), record); return err },
+		} {
+			var err error
+			if n := allocated(func() { err = read() }); n > uint64(4*baseMemory+decodeFactor*len(record)) {
+				t.Errorf("%s %d bytes allocated %d", what, len(record), n)
+			}
+			if !errors.Is(err, ErrMalformed) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	}
+}
+
 // The shortest legal items cost the most memory for each byte.
 func TestDenseRecordStaysInBounds(t *testing.T) {
 	c, _ := registered(t)
@@ -104,10 +134,12 @@ func TestDenseRecordStaysInBounds(t *testing.T) {
 }
 
 // fuzzDecode reads any bytes as the body of one kind of record. What is read
-// must be readable again once written, and neither way may take much memory.
+// must be readable again once written, no way may take much memory, and those with
+// and without the library must agree.
 func fuzzDecode[T any](f *testing.F, pick func(*Codecs) *Codec[T]) {
 	c, m := registered(f)
 	codec := pick(c)
+	layout := shapeOf(codec.schema)
 	id := 0
 	for i, text := range m.texts {
 		if text == codec.Schema() {
@@ -136,6 +168,10 @@ func fuzzDecode[T any](f *testing.F, pick func(*Codecs) *Codec[T]) {
 		if n := allocated(func() { _, _ = c.RenderJSON(t.Context(), record) }); n > uint64(4*baseMemory+renderFactor*len(record)) {
 			t.Errorf("rendering %d bytes allocated %d", len(record), n)
 		}
+		checkBody(t, codec, payload)
+		if honest := layout.check(payload); err == nil && honest != nil {
+			t.Errorf("the look before the library refuses what it reads: %v", honest)
+		}
 		if err != nil {
 			if !errors.Is(err, ErrMalformed) {
 				t.Errorf("decoding: %v", err)
@@ -153,6 +189,29 @@ func fuzzDecode[T any](f *testing.F, pick func(*Codecs) *Codec[T]) {
 			t.Fatalf("rendering what was written: %v", err)
 		}
 	})
+}
+
+// checkBody compares what is read without the library with what it reads.
+func checkBody[T any](t *testing.T, codec *Codec[T], payload []byte) {
+	if codec.fields == nil {
+		return
+	}
+	got, want := new(T), new(T)
+	err, libErr := codec.read(payload, got), reader{schema: codec.schema}.decode(payload, want)
+	if errors.Is(err, errNested) {
+		return
+	}
+	if (err == nil) != (libErr == nil) {
+		t.Fatalf("the body: %v; the library: %v", err, libErr)
+	}
+	if err != nil {
+		return
+	}
+	a, libErr := codec.Append(nil, want)
+	b, err := codec.Append(nil, got)
+	if err != nil || libErr != nil || !bytes.Equal(a, b) {
+		t.Fatalf("the library reads %x (%v), the body %x (%v)", a, libErr, b, err)
+	}
 }
 
 func FuzzDecodeRequest(f *testing.F) {

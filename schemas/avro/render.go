@@ -27,7 +27,7 @@ type renderer struct {
 // is stricter in two things that Decode lets pass: a key that a map holds twice
 // and a truth value that is neither 0 nor 1.
 type writer struct {
-	check  *avro.Schema
+	check  reader
 	render *goavro.Codec
 	err    error
 }
@@ -54,12 +54,8 @@ func (r *renderer) json(ctx context.Context, b []byte) ([]byte, error) {
 
 func (w writer) json(payload []byte) ([]byte, error) {
 	var sound any
-	rest, err := w.check.Decode(payload, &sound)
-	if err != nil {
+	if err := w.check.decode(payload, &sound); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	if len(rest) > 0 {
-		return nil, fmt.Errorf("%w: %d bytes follow it", ErrMalformed, len(rest))
 	}
 	native, _, err := w.render.NativeFromBinary(payload)
 	if err != nil {
@@ -110,5 +106,5 @@ func newWriter(text string) writer {
 	if err != nil {
 		return writer{err: fmt.Errorf("%w: %w", ErrInvalidSchema, err)}
 	}
-	return writer{check: check, render: render}
+	return writer{check: reader{schema: check, shape: shapeOf(check)}, render: render}
 }

@@ -8,10 +8,10 @@ import (
 )
 
 // View reads the records of a kind into T, a struct with avro tags for those
-// fields that its user needs; the others are skipped over. That takes a third of
-// the time of [Codec.Decode], which builds everything. An amount is read into
-// []byte as it stands in the record: its unscaled value, two's complement, the
-// highest byte first. A View may be used by many at once.
+// fields that its user needs; the others are skipped over. That takes less time and
+// memory than [Codec.Decode], which builds everything. An amount is read into []byte
+// as it stands in the record: its unscaled value, two's complement, the highest byte
+// first. A View may be used by many at once.
 type View[T any] struct {
 	codec Codec[T]
 	opts  []avro.Opt
@@ -41,16 +41,12 @@ func (v *View[T]) Decode(ctx context.Context, b []byte, into *T) error {
 	if err != nil {
 		return fmt.Errorf("decoding a record: %w", err)
 	}
-	schema, err := v.codec.reader(ctx, id)
+	r, err := v.codec.reader(ctx, id)
 	if err != nil {
 		return fmt.Errorf("decoding a record with schema id %d: %w", id, err)
 	}
-	rest, err := schema.Decode(payload, into, v.opts...)
-	if err != nil {
+	if err := r.decode(payload, into, v.opts...); err != nil {
 		return fmt.Errorf("decoding a record with schema id %d: %w: %w", id, ErrMalformed, err)
-	}
-	if len(rest) > 0 {
-		return fmt.Errorf("decoding a record with schema id %d: %w: %d bytes follow it", id, ErrMalformed, len(rest))
 	}
 	return nil
 }

@@ -64,7 +64,7 @@ type Deliverer struct {
 	Worker        string
 	ConfigVersion string
 
-	rooms sync.Pool // of *[]byte
+	rooms sync.Pool // of *[]byte, to write JSON into
 }
 
 // Admit is a stage that refuses requests whose reply_to is not allowed, before
@@ -112,14 +112,14 @@ func (d *Deliverer) Outputs(ctx context.Context, job *pipeline.Job) (pipeline.Se
 	}
 	out = append(out, result)
 	if job.Cost != nil {
-		r, err := encode(d, d.Codecs.Cost, d.Topics.Costs, job.Request.Tenant, job.Cost)
+		r, err := encode(d.Codecs.Cost, d.Topics.Costs, job.Request.Tenant, job.Cost)
 		if err != nil {
 			return pipeline.Settlement{}, fmt.Errorf("writing cost: %w", err)
 		}
 		out = append(out, r)
 	}
 	if job.Audit != nil {
-		r, err := encode(d, d.Codecs.Audit, d.Topics.Audit, job.Request.Tenant, job.Audit)
+		r, err := encode(d.Codecs.Audit, d.Topics.Audit, job.Request.Tenant, job.Audit)
 		if err != nil {
 			return pipeline.Settlement{}, fmt.Errorf("writing audit: %w", err)
 		}
@@ -234,32 +234,16 @@ func (d *Deliverer) attempt(job *pipeline.Job, a *schemas.Attempt) (pipeline.Rec
 		Op: job.Request.Operation(), Model: job.Request.Model, Stream: job.Request.Stream, Worker: d.Worker, Attempt: *a,
 	}
 	e.Attempt.Usage.Raw = nil
-	r, err := encode(d, d.Codecs.Attempt, d.Topics.Attempts, a.Target.Endpoint, &e)
+	r, err := encode(d.Codecs.Attempt, d.Topics.Attempts, a.Target.Endpoint, &e)
 	if err != nil {
 		return r, fmt.Errorf("writing attempt %d: %w", a.Number, err)
 	}
 	return r, nil
 }
 
-func encode[T any](d *Deliverer, c *avro.Codec[T], topic, key string, v *T) (pipeline.Record, error) {
-	value, err := d.exact(func(room []byte) ([]byte, error) { return c.Append(room, v) })
+func encode[T any](c *avro.Codec[T], topic, key string, v *T) (pipeline.Record, error) {
+	value, err := c.Append(nil, v)
 	return pipeline.Record{Topic: topic, Key: []byte(key), Value: value}, hopeless(err)
-}
-
-// exact returns what append writes in memory of just that size: a record is kept
-// until its transaction has ended, and its size is not known before.
-func (d *Deliverer) exact(write func(room []byte) ([]byte, error)) ([]byte, error) {
-	room, ok := d.rooms.Get().(*[]byte)
-	if !ok {
-		room = new(make([]byte, 0, 4<<10))
-	}
-	b, err := write((*room)[:0])
-	value := bytes.Clone(b)
-	if cap(b) <= 64<<10 { // few are larger
-		*room = b
-	}
-	d.rooms.Put(room)
-	return value, err
 }
 
 // content is what the result record says.
@@ -312,11 +296,21 @@ func (d *Deliverer) result(ctx context.Context, job *pipeline.Job) (pipeline.Rec
 
 // encodeResult answers a producer in the form that it used.
 func (d *Deliverer) encodeResult(job *pipeline.Job, r *schemas.Result) ([]byte, error) {
-	if job.Origin.JSON {
-		value, err := d.exact(r.AppendJSON)
+	if !job.Origin.JSON {
+		value, err := d.Codecs.Result.Append(nil, r)
 		return value, hopeless(err)
 	}
-	value, err := d.exact(func(room []byte) ([]byte, error) { return d.Codecs.Result.Append(room, r) })
+	room, ok := d.rooms.Get().(*[]byte)
+	if !ok {
+		room = new(make([]byte, 0, 4<<10))
+	}
+	b, err := r.AppendJSON((*room)[:0])
+	// Memory of just its size: a record is kept until its transaction has ended.
+	value := bytes.Clone(b)
+	if cap(b) <= 64<<10 { // few are larger
+		*room = b
+	}
+	d.rooms.Put(room)
 	return value, hopeless(err)
 }
 
