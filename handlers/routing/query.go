@@ -2,6 +2,7 @@ package routing
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -125,7 +126,10 @@ func Candidates(specs ...TargetSpec) []Candidate {
 	specs = slices.Clone(specs)
 	out := make([]Candidate, len(specs))
 	for i := range specs {
-		specs[i].draw = hashTarget(&specs[i].Target)
+		specs[i].draw, specs[i].lightness = hashTarget(&specs[i].Target), math.MaxUint64
+		if w := specs[i].Weight; w > 0 {
+			specs[i].lightness = 1 << 63 / uint64(w)
+		}
 		out[i] = Candidate{TargetSpec: &specs[i], at: i}
 	}
 	return out
