@@ -86,44 +86,71 @@ func (b *balancer) Pick(affinity uint64, endpoints []*balance.Endpoint) *balance
 	return b.home(balance.Mix(affinity)|1, endpoints)
 }
 
-// home returns the first in rank that is below its bound. It compares bounds of the
-// scores, in units of 2^-63: where v is what key and endpoint draw together and w
-// the weight, -ln(1-v)/w is from v/w to, where v is at most a half, v(1+v)/w. They
-// nearly always tell who is first, without a division or a logarithm.
+// home returns the first in rank that is below its bound.
 func (b *balancer) home(key uint64, endpoints []*balance.Endpoint) *balance.Endpoint {
-	var (
-		first            *balance.Endpoint
-		inFlight, weight int64
-	)
-	high := uint64(math.MaxUint64)  // the score of the first is lower
-	least := uint64(math.MaxUint64) // and at least that
-	other := uint64(math.MaxUint64) // the least that the score of another may be
+	n := newNearest()
+	var inFlight, weight int64
 	for _, e := range endpoints {
 		inFlight += e.InFlight()
 		weight += e.LiveWeight()
-		v := key * e.Hash()
-		low, _ := bits.Mul64(v, e.Lightness())
-		if low >= high {
-			continue
+		if v, low := draw(key, e); low < n.high {
+			n.add(e, v, low)
 		}
-		up := uint64(math.MaxUint64)
-		if v < half {
-			up, _ = bits.Mul64(low, v)
-			up += low + lost
-		}
-		if up >= high {
-			other = min(other, low)
-			continue
-		}
-		other = min(other, least)
-		first, high, least = e, up, low
 	}
 	all := b.load * float64(inFlight+1) / float64(weight)
-	if high <= other && least > 0 && fits(first, all) {
-		return first
+	if n.sure() && !fits(n.first, all) {
+		n = newNearest()
+		for _, e := range endpoints {
+			if v, low := draw(key, e); low < n.high && fits(e, all) {
+				n.add(e, v, low)
+			}
+		}
+	}
+	if n.sure() {
+		return n.first
 	}
 	return ranked(key, endpoints, all)
 }
+
+// nearest is the first in rank of those that were added. It compares bounds of the
+// scores, in units of 2^-63: where v is what key and endpoint draw together and w
+// the weight, -ln(1-v)/w is from v/w to, where v is at most a half, v(1+v)/w. They
+// nearly always tell who is first, without a division or a logarithm.
+type nearest struct {
+	first *balance.Endpoint
+	high  uint64 // the score of the first is lower
+	least uint64 // and at least that
+	other uint64 // the least that the score of another may be
+}
+
+func newNearest() nearest {
+	return nearest{high: math.MaxUint64, least: math.MaxUint64, other: math.MaxUint64}
+}
+
+// draw returns v in units of 2^-64 and v/w. An endpoint that starts slowly has 0.
+func draw(key uint64, e *balance.Endpoint) (v, low uint64) {
+	v = key * e.Hash()
+	low, _ = bits.Mul64(v, e.Lightness())
+	return v, low
+}
+
+// add is for what is below high.
+func (n *nearest) add(e *balance.Endpoint, v, low uint64) {
+	up := uint64(math.MaxUint64)
+	if v < half {
+		up, _ = bits.Mul64(low, v)
+		up += low + lost
+	}
+	if up >= n.high {
+		n.other = min(n.other, low)
+		return
+	}
+	n.other = min(n.other, n.least)
+	n.first, n.high, n.least = e, up, low
+}
+
+// sure reports whether the first is the first.
+func (n *nearest) sure() bool { return n.first != nil && n.high <= n.other && n.least > 0 }
 
 const (
 	half = 1 << 63
