@@ -135,7 +135,8 @@ func Candidates(specs ...TargetSpec) []Candidate {
 	return out
 }
 
-// ByScore sorts candidates by falling Score and keeps the order of equals.
+// ByScore sorts candidates by falling Score and keeps the order of equals. What is no
+// number comes last.
 func ByScore(c []Candidate) {
 	if slices.IsSortedFunc(c, byScore) || dealOut(c) {
 		return
@@ -145,7 +146,7 @@ func ByScore(c []Candidate) {
 		return
 	}
 	for i := 1; i < len(c); i++ {
-		for j := i; j > 0 && c[j].Score > c[j-1].Score; j-- {
+		for j := i; j > 0 && byScore(c[j-1], c[j]) > 0; j-- {
 			c[j], c[j-1] = c[j-1], c[j]
 		}
 	}
