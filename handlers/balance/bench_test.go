@@ -36,6 +36,30 @@ func BenchmarkPick(b *testing.B) {
 		}
 	}
 	benchmarkPick(b, "spillover/64/two_levels", "spillover", spread(64))
+	benchmarkAffinity(b, "consistent_hash/64/affinity", 0)
+	benchmarkAffinity(b, "consistent_hash/64/affinity_busy", 500)
+}
+
+// benchmarkAffinity picks for ever other affinities while so many calls are in flight.
+func benchmarkAffinity(b *testing.B, name string, calls uint64) {
+	p := newPool(b, "consistent_hash", nil, endpoints(64)...)
+	for i := range calls {
+		if _, err := p.Acquire(i+1, "", "m", time.Now()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	balancer, err := balancers().Build("consistent_hash", nil, catalog.Env{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	es, affinity := p.Endpoints(), uint64(0)
+	b.Run(name, func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			affinity++
+			balancer.Pick(affinity, es)
+		}
+	})
 }
 
 func benchmarkPick(b *testing.B, name, kind string, configs []balance.EndpointConfig) {

@@ -29,10 +29,11 @@ type EndpointConfig struct {
 type Endpoint struct {
 	// What every call looks at of every endpoint comes first, in one line of memory.
 	inFlight   atomic.Int64
-	live       atomic.Int64 // weight with remote; negative while it starts slowly
-	share      atomic.Int64 // percent of its calls that it gets
+	live       atomic.Int64  // weight with remote; negative while it starts slowly
+	lightness  atomic.Uint64 // 2^63 over live; 0 while it starts slowly
 	hash       uint64
-	index      int
+	index      int32
+	share      atomic.Int32 // percent of its calls that it gets
 	openUntil  atomic.Int64 // unix nanoseconds
 	own        rest         // of this endpoint
 	key        *rest        // shared by the endpoints of one key
@@ -70,7 +71,7 @@ type callerBox struct{ caller any }
 
 // Index is the endpoint's place in its pool, from 0. It stays the same while the
 // endpoint does, and is given to another one only after the last call ended.
-func (e *Endpoint) Index() int { return e.index }
+func (e *Endpoint) Index() int { return int(e.index) }
 
 // Caller returns the Caller of the endpoint's latest configuration.
 func (e *Endpoint) Caller() any {
@@ -96,6 +97,10 @@ func (e *Endpoint) LiveWeight() int64 {
 	}
 	return e.startingWeight()
 }
+
+// Lightness returns 2^63 over LiveWeight, rounded down, for those who would divide
+// by it; 0 while the endpoint starts slowly.
+func (e *Endpoint) Lightness() uint64 { return e.lightness.Load() }
 
 // startingWeight is apart from LiveWeight so that the latter is inlined.
 func (e *Endpoint) startingWeight() int64 {
@@ -129,7 +134,7 @@ func (e *Endpoint) Hash() uint64 { return e.hash }
 // It is not a matter of weights: a balancer that prefers idle or fast endpoints
 // would take no notice while there is little to do, or never ask e at all.
 func (e *Endpoint) SetShare(percent int) {
-	e.share.Store(int64(min(max(percent, 1), 100)))
+	e.share.Store(int32(min(max(percent, 1), 100)))
 }
 
 // Share returns what percent of its calls e is given.
@@ -138,7 +143,7 @@ func (e *Endpoint) Share() int { return int(e.share.Load()) }
 // withheld draws whether a call goes elsewhere because of e's share.
 func (e *Endpoint) withheld(draws *Draws) bool {
 	share := e.share.Load()
-	return share < 100 && int64(draws.Next()%100) >= share
+	return share < 100 && int32(draws.Next()%100) >= share
 }
 
 // Suspect tells e's breaker how likely somebody thinks e is to fail. The odds, over
@@ -161,9 +166,12 @@ func (e *Endpoint) reweigh() {
 	defer e.weighing.Unlock()
 	w := max(e.weight.Load()*e.remote, 1)
 	if e.ramp.on() {
-		w = -w
+		e.lightness.Store(0)
+		e.live.Store(-w)
+		return
 	}
 	e.live.Store(w)
+	e.lightness.Store(1 << 63 / uint64(w))
 }
 
 // usableAt returns the time from which the endpoint may be asked, in unix

@@ -137,7 +137,7 @@ func (p *Pool) newEndpoint(ec EndpointConfig, keys map[string]*rest) *Endpoint {
 	}
 	e.newBreaker(c.Breaker, NewDraws(c.Seed^xxhash.Sum64String(p.provider+"\x00"+ec.ID)), p.onChange)
 	e.ramp.start(time.Now().UnixNano()) // Replace weighs it
-	e.index = p.slot(e)
+	e.index = int32(p.slot(e))
 	return e
 }
 

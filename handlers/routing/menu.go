@@ -2,7 +2,10 @@ package routing
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
+	"sync/atomic"
 
 	"github.com/sira-ai/sira/pipeline"
 	"github.com/sira-ai/sira/schemas"
@@ -23,6 +26,36 @@ type list struct {
 	candidates []Candidate
 	kept       []string // reason of each candidate, where it is kept
 	more       []string // reason of what follows the targets that are handed on, by how many there are
+	said       *sayings
+}
+
+// sayings are reasons of candidates that were put together, since most are the same
+// for many requests. Those that name numbers are not: the first sayingsKept are
+// kept, whatever they are.
+type sayings struct {
+	known atomic.Pointer[map[saying]string] // is replaced, never changed
+}
+
+type saying struct {
+	at  int // place of the candidate
+	why string
+}
+
+const sayingsKept = 64
+
+// of returns the reason of a candidate that is kept, with what was noted of it.
+func (s *sayings) of(at int, kept, why string) string {
+	known := *s.known.Load()
+	if text, ok := known[saying{at, why}]; ok {
+		return text
+	}
+	text := kept + "; " + why
+	if len(known) < sayingsKept {
+		next := maps.Clone(known)
+		next[saying{at, strings.Clone(why)}] = text
+		s.known.Store(&next)
+	}
+	return text
 }
 
 // newMenu asks a constant strategy once and for all.
@@ -53,7 +86,8 @@ func lists(origin, model string, specs []TargetSpec, fallback []string, models m
 }
 
 func newList(origin string, specs []TargetSpec, seen map[schemas.Target]bool) list {
-	l := list{origin: origin}
+	l := list{origin: origin, said: new(sayings)}
+	l.said.known.Store(&map[saying]string{})
 	var fresh []TargetSpec
 	for _, s := range specs {
 		if seen[s.Target] {
@@ -101,7 +135,7 @@ func (l *list) handOn(q *Query, c *Candidate) {
 
 func (l *list) reason(q *Query, c *Candidate) string {
 	if why := q.Notes(c); why != "" {
-		return l.kept[c.at] + "; " + why
+		return l.said.of(c.at, l.kept[c.at], why)
 	}
 	return l.kept[c.at]
 }

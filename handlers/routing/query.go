@@ -2,6 +2,7 @@ package routing
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 
@@ -125,23 +126,65 @@ func Candidates(specs ...TargetSpec) []Candidate {
 	specs = slices.Clone(specs)
 	out := make([]Candidate, len(specs))
 	for i := range specs {
-		specs[i].draw = hashTarget(&specs[i].Target)
+		specs[i].draw, specs[i].lightness = hashTarget(&specs[i].Target), math.MaxUint64
+		if w := specs[i].Weight; w > 0 {
+			specs[i].lightness = 1 << 63 / uint64(w)
+		}
 		out[i] = Candidate{TargetSpec: &specs[i], at: i}
 	}
 	return out
 }
 
-// ByScore sorts candidates by falling Score and keeps the order of equals.
+// ByScore sorts candidates by falling Score and keeps the order of equals. What is no
+// number comes last.
 func ByScore(c []Candidate) {
+	if slices.IsSortedFunc(c, byScore) || dealOut(c) {
+		return
+	}
 	if len(c) > 24 {
-		slices.SortStableFunc(c, func(a, b Candidate) int { return cmp.Compare(b.Score, a.Score) })
+		slices.SortStableFunc(c, byScore)
 		return
 	}
 	for i := 1; i < len(c); i++ {
-		for j := i; j > 0 && c[j].Score > c[j-1].Score; j-- {
+		for j := i; j > 0 && byScore(c[j-1], c[j]) > 0; j-- {
 			c[j], c[j-1] = c[j-1], c[j]
 		}
 	}
+}
+
+func byScore(a, b Candidate) int { return cmp.Compare(b.Score, a.Score) }
+
+// dealOut sorts candidates of few different scores, as most strategies give: it goes
+// through them once for each score. It reports false where there are too many.
+func dealOut(c []Candidate) bool {
+	var (
+		few  [8]float64
+		room [128]Candidate
+	)
+	if len(c) <= len(few) || len(c) > len(room) {
+		return false
+	}
+	scores := few[:0]
+	for i := range c {
+		if slices.Contains(scores, c[i].Score) {
+			continue
+		}
+		if len(scores) == len(few) {
+			return false
+		}
+		scores = append(scores, c[i].Score)
+	}
+	slices.SortFunc(scores, func(a, b float64) int { return cmp.Compare(b, a) })
+	n := 0
+	for _, score := range scores {
+		for i := range c {
+			if c[i].Score == score {
+				room[n] = c[i]
+				n++
+			}
+		}
+	}
+	return n == len(c) && copy(c, room[:n]) == n // a score that is no number is not dealt out
 }
 
 // First moves the candidates that are wanted before the others, each group in

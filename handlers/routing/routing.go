@@ -84,11 +84,16 @@ type TargetSpec struct {
 	Weight   int           // share of requests relative to the others; 0: only when the others fail
 	Priority int           // lower comes first
 
-	draw uint64 // hash of Target
+	draw      uint64 // hash of Target
+	lightness uint64
 }
 
 // Draw returns a hash of the target, for weighted draws.
 func (s *TargetSpec) Draw() uint64 { return s.draw }
+
+// Lightness returns 2^63 over Weight, rounded down, for those who would divide by it,
+// and the highest number where Weight is 0.
+func (s *TargetSpec) Lightness() uint64 { return s.lightness }
 
 // Rule sends the requests that it matches to candidates in a strategy's order.
 type Rule struct {

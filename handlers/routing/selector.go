@@ -10,7 +10,27 @@ import (
 // Selector names targets in settings: provider, provider/model or
 // provider/model@region, where each part may end in * for any rest, and a
 // missing part means any.
-type Selector struct{ provider, model, region string }
+type Selector struct{ provider, model, region part }
+
+// part is a name, or how it begins.
+type part struct {
+	text  string
+	begin bool
+}
+
+func newPart(text string) part {
+	if head, any := strings.CutSuffix(text, "*"); any || text == "" {
+		return part{head, true}
+	}
+	return part{text, false}
+}
+
+func (p *part) match(name string) bool {
+	if p.begin {
+		return strings.HasPrefix(name, p.text)
+	}
+	return p.text == name
+}
 
 // ParseSelector reads a selector.
 func ParseSelector(text string) (Selector, error) {
@@ -19,7 +39,7 @@ func ParseSelector(text string) (Selector, error) {
 	if provider == "" || (hasModel && model == "") || (hasRegion && region == "") || text != strings.TrimSpace(text) {
 		return Selector{}, fmt.Errorf("%q names no target: write provider, provider/model or provider/model@region, with * for any rest", text)
 	}
-	return Selector{provider, model, region}, nil
+	return Selector{newPart(provider), newPart(model), newPart(region)}, nil
 }
 
 // ParseSelectors reads a list of selectors; at names it in errors.
@@ -36,8 +56,8 @@ func ParseSelectors(at string, texts []string) ([]Selector, error) {
 }
 
 // Match reports whether the selector names t.
-func (s Selector) Match(t *schemas.Target) bool {
-	return match(s.provider, t.Provider) && (s.model == "" || match(s.model, t.Model)) && (s.region == "" || match(s.region, t.Region))
+func (s *Selector) Match(t *schemas.Target) bool {
+	return s.provider.match(t.Provider) && s.model.match(t.Model) && s.region.match(t.Region)
 }
 
 // MatchAny returns the place of the first selector that names t, or -1.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
-	"slices"
 
 	"github.com/sira-ai/sira/handlers/balance"
 	"github.com/sira-ai/sira/pipeline/catalog"
@@ -48,8 +47,22 @@ func New(c Config, _ catalog.Env) (balance.Balancer, error) {
 }
 
 type balancer struct {
-	load  float64
-	draws *balance.Draws
+	load    float64
+	draws   *balance.Draws
+	lottery balance.Lottery
+}
+
+// tries is how many endpoints are drawn for a call without affinity before all of
+// them are looked at.
+const tries = 4
+
+// Watch learns of the heaviest endpoint.
+func (b *balancer) Watch(endpoints []*balance.Endpoint) {
+	heaviest := int64(1)
+	for _, e := range endpoints {
+		heaviest = max(heaviest, e.FullWeight())
+	}
+	b.lottery.Reset(heaviest)
 }
 
 func (b *balancer) Pick(affinity uint64, endpoints []*balance.Endpoint) *balance.Endpoint {
@@ -57,74 +70,109 @@ func (b *balancer) Pick(affinity uint64, endpoints []*balance.Endpoint) *balance
 		return endpoints[0]
 	}
 	if affinity == 0 {
+		for range tries {
+			at, ticket := b.lottery.Draw(b.draws, len(endpoints))
+			e := endpoints[at]
+			if !b.lottery.Wins(ticket, e.LiveWeight()) {
+				continue
+			}
+			if e.InFlight() == 0 {
+				return e // below any bound
+			}
+			break
+		}
 		affinity = b.draws.Next()
 	}
-	var room [few]drawn
-	near := room[:0]
+	return b.home(balance.Mix(affinity)|1, endpoints)
+}
+
+// home returns the first in rank that is below its bound.
+func (b *balancer) home(key uint64, endpoints []*balance.Endpoint) *balance.Endpoint {
+	n := newNearest()
 	var inFlight, weight int64
-	high := 1.5 // above the bound of any v up to a half, since weights are 1 or more
-	for i, e := range endpoints {
+	for _, e := range endpoints {
 		inFlight += e.InFlight()
-		w := e.LiveWeight()
-		weight += w
-		d := drawn{even(affinity, e), float64(w), i}
-		if d.v >= high*d.w {
-			continue
-		}
-		near = append(near, d)
-		if h := d.v * (1 + d.v) / d.w; h < high && d.v <= 0.5 {
-			high = h
+		weight += e.LiveWeight()
+		if v, low := draw(key, e); low < n.high {
+			n.add(e, v, low)
 		}
 	}
-	best := endpoints[first(near)]
 	all := b.load * float64(inFlight+1) / float64(weight)
-	if fits(best, all) {
-		return best
-	}
-	return next(affinity, endpoints, all)
-}
-
-// few is how many may be the first in rank, nearly always.
-const few = 16
-
-// drawn is the even v that an affinity draws for an endpoint, and its weight w. The
-// score is -ln(1-v)/w, which is from v/w to, where v is at most a half, v(1+v)/w:
-// the bounds save the logarithms of all but a few.
-type drawn struct {
-	v, w float64
-	at   int
-}
-
-func (d drawn) score() float64 { return -math.Log(1-d.v) / d.w }
-
-// first returns where the first in rank of those that may be it stands.
-func first(near []drawn) int {
-	at, least := 0, math.Inf(1)
-	for _, d := range slices.Backward(near) { // the last is the best, or nearly
-		if d.v < least*d.w {
-			if s := d.score(); s <= least {
-				at, least = d.at, s
+	if n.sure() && !fits(n.first, all) {
+		n = newNearest()
+		for _, e := range endpoints {
+			if v, low := draw(key, e); low < n.high && fits(e, all) {
+				n.add(e, v, low)
 			}
 		}
 	}
-	return at
+	if n.sure() {
+		return n.first
+	}
+	return ranked(key, endpoints, all)
 }
 
-// next returns the first in rank that is below its bound. There is one, since
-// loads sum to less than bounds, unless calls that began meanwhile filled it.
-func next(affinity uint64, endpoints []*balance.Endpoint, all float64) *balance.Endpoint {
+// nearest is the first in rank of those that were added. It compares bounds of the
+// scores, in units of 2^-63: where v is what key and endpoint draw together and w
+// the weight, -ln(1-v)/w is from v/w to, where v is at most a half, v(1+v)/w. They
+// nearly always tell who is first, without a division or a logarithm.
+type nearest struct {
+	first *balance.Endpoint
+	high  uint64 // the score of the first is lower
+	least uint64 // and at least that
+	other uint64 // the least that the score of another may be
+}
+
+func newNearest() nearest {
+	return nearest{high: math.MaxUint64, least: math.MaxUint64, other: math.MaxUint64}
+}
+
+// draw returns v in units of 2^-64 and v/w. An endpoint that starts slowly has 0.
+func draw(key uint64, e *balance.Endpoint) (v, low uint64) {
+	v = key * e.Hash()
+	low, _ = bits.Mul64(v, e.Lightness())
+	return v, low
+}
+
+// add is for what is below high.
+func (n *nearest) add(e *balance.Endpoint, v, low uint64) {
+	up := uint64(math.MaxUint64)
+	if v < half {
+		up, _ = bits.Mul64(low, v)
+		up += low + lost
+	}
+	if up >= n.high {
+		n.other = min(n.other, low)
+		return
+	}
+	n.other = min(n.other, n.least)
+	n.first, n.high, n.least = e, up, low
+}
+
+// sure reports whether the first is the first.
+func (n *nearest) sure() bool { return n.first != nil && n.high <= n.other && n.least > 0 }
+
+const (
+	half = 1 << 63
+	lost = 1 << 12 // more than rounding takes from a score
+)
+
+// ranked is home by the scores themselves. There is an endpoint below its bound,
+// since loads sum to less than bounds, unless calls that began meanwhile filled it.
+func ranked(key uint64, endpoints []*balance.Endpoint, all float64) *balance.Endpoint {
 	var best *balance.Endpoint
 	least := math.Inf(1)
 	for _, e := range endpoints {
-		if !fits(e, all) {
+		v, w := even(key, e), float64(e.LiveWeight())
+		if v >= least*w || !fits(e, all) { // the score is v/w or more
 			continue
 		}
-		if s := (drawn{v: even(affinity, e), w: float64(e.LiveWeight())}).score(); s < least {
+		if s := -math.Log1p(-v) / w; s < least {
 			best, least = e, s
 		}
 	}
 	if best == nil {
-		return endpoints[affinity%uint64(len(endpoints))]
+		return endpoints[key>>1%uint64(len(endpoints))]
 	}
 	return best
 }
@@ -132,12 +180,11 @@ func next(affinity uint64, endpoints []*balance.Endpoint, all float64) *balance.
 // fits reports whether e can take one more call, given the load of a weight of 1.
 // A hair's breadth keeps what the division lost from adding a call to the bound.
 func fits(e *balance.Endpoint, all float64) bool {
-	return float64(e.InFlight()) < math.Ceil(all*float64(e.LiveWeight())-1e-9)
+	return float64(e.InFlight()) < all*float64(e.LiveWeight())-1e-9
 }
 
-// even returns the number in [0, 1) that affinity and endpoint draw together: both
-// are hashes, so that one multiplication scatters them. 1-even is exact.
-func even(affinity uint64, e *balance.Endpoint) float64 {
-	high, low := bits.Mul64(affinity^e.Hash(), 0x9e3779b97f4a7c15)
-	return float64(int64((high^low)>>11)) / (1 << 53)
+// even returns the number in [0, 1) that a key and an endpoint draw together: the one
+// is mixed and odd, the other a hash, so that their product is even. 1-even is exact.
+func even(key uint64, e *balance.Endpoint) float64 {
+	return float64(int64(key*e.Hash()>>11)) / (1 << 53)
 }

@@ -164,3 +164,84 @@ func TestMistakesSayWhatToWrite(t *testing.T) {
 		}
 	}
 }
+
+// The first in rank that is below its bound is found by bounds of the scores; it must
+// be that of the scores.
+func TestTheFirstInRankIsThatOfTheLeastScore(t *testing.T) {
+	t.Parallel()
+	for _, calls := range []int{0, 40, 1000} {
+		for n := 2; n <= 70; n += 4 {
+			endpoints := named(n)
+			for i := range endpoints {
+				endpoints[i].Weight = 1 + (i*i*7+n)%(1+n*n)
+			}
+			p, b := pool(t, "", endpoints...), build(t)
+			all, inFlight, weight := p.Endpoints(), 0.0, 0.0
+			for i := range calls {
+				acquire(t, p, uint64(i)+1_000_000)
+			}
+			for _, e := range all {
+				inFlight += float64(e.InFlight())
+				weight += float64(e.LiveWeight())
+			}
+			for affinity := uint64(1); affinity <= 1000; affinity++ {
+				var want *balance.Endpoint
+				least := math.Inf(1)
+				for _, e := range all {
+					v := float64(((balance.Mix(affinity)|1)*e.Hash())>>11) / (1 << 53)
+					bound := math.Ceil(1.25*(inFlight+1)/weight*float64(e.LiveWeight()) - 1e-9)
+					if s := -math.Log1p(-v) / float64(e.LiveWeight()); s < least && float64(e.InFlight()) < bound {
+						want, least = e, s
+					}
+				}
+				if got := b.Pick(affinity, all); got != want {
+					t.Fatalf("of %d endpoints with %d calls affinity %d went to %s, want %s", n, calls, affinity, got.ID, want.ID)
+				}
+			}
+		}
+	}
+}
+
+// Two calls of different affinity must not share the order of the others too: when an
+// endpoint leaves, its keys spread over all that stay.
+func TestTheKeysOfAnEndpointThatLeavesSpreadOverAllOthers(t *testing.T) {
+	t.Parallel()
+	const n, keys = 20, 200_000
+	b, all := build(t), pool(t, "", named(n)...).Endpoints()
+	got := map[string]int{}
+	moved := 0
+	for affinity := uint64(1); affinity <= keys; affinity++ {
+		if b.Pick(affinity, all) == all[0] {
+			got[b.Pick(affinity, all[1:]).ID]++
+			moved++
+		}
+	}
+	for _, e := range all[1:] {
+		want := float64(moved) / (n - 1)
+		if math.Abs(float64(got[e.ID])-want) > 5*math.Sqrt(want) {
+			t.Errorf("%s took over %d of %d keys, want about %.0f", e.ID, got[e.ID], moved, want)
+		}
+	}
+}
+
+func TestACallWithoutAffinityGoesAnywhereByWeight(t *testing.T) {
+	t.Parallel()
+	endpoints := named(5)
+	for i := range endpoints {
+		endpoints[i].Weight = 1 << (2 * i)
+	}
+	b, all := build(t), pool(t, "", endpoints...).Endpoints()
+	const draws = 1_000_000
+	got, sum := map[string]int{}, 0
+	for range draws {
+		got[b.Pick(0, all).ID]++
+	}
+	for _, e := range endpoints {
+		sum += e.Weight
+	}
+	for _, e := range endpoints {
+		if want := draws * float64(e.Weight) / float64(sum); math.Abs(float64(got[e.ID])-want) > 5*math.Sqrt(want) {
+			t.Errorf("weight %d got %d calls, want about %.0f", e.Weight, got[e.ID], want)
+		}
+	}
+}

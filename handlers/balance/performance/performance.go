@@ -60,11 +60,12 @@ func New(c Config, _ catalog.Env) (balance.Balancer, error) {
 const unit = 1000
 
 type balancer struct {
-	config Config
-	draws  *balance.Draws
-	began  time.Time
-	worth  atomic.Pointer[[]int64] // by endpoint index, in units
-	due    atomic.Int64            // when worth is to be found anew, nanoseconds since began
+	config  Config
+	draws   *balance.Draws
+	lottery balance.Lottery
+	began   time.Time
+	worth   atomic.Pointer[[]int64] // by endpoint index, in units
+	due     atomic.Int64            // when worth is to be found anew, nanoseconds since began
 
 	mu  sync.Mutex // held while that is done
 	all []*balance.Endpoint
@@ -78,8 +79,8 @@ func (b *balancer) Watch(endpoints []*balance.Endpoint) {
 	b.due.Store(0)
 }
 
-// few is up to how many endpoints the weights of a pick are kept on the stack.
-const few = 64
+// tries is how many endpoints are drawn before all of them are weighed.
+const tries = 8
 
 func (b *balancer) Pick(_ uint64, endpoints []*balance.Endpoint) *balance.Endpoint {
 	if len(endpoints) == 1 {
@@ -90,29 +91,25 @@ func (b *balancer) Pick(_ uint64, endpoints []*balance.Endpoint) *balance.Endpoi
 		b.mu.Unlock()
 	}
 	worth := *b.worth.Load()
-	if len(endpoints) > few {
-		return b.among(endpoints, worth)
+	for range tries {
+		at, ticket := b.lottery.Draw(b.draws, len(endpoints))
+		if e := endpoints[at]; b.lottery.Wins(ticket, weigh(e, worth)) {
+			return e
+		}
 	}
-	var sums [few]int64
-	sum := int64(0)
-	for i, e := range endpoints {
-		sum += weigh(e, worth)
-		sums[i] = sum
-	}
-	at := int64(b.draws.Below(uint64(sum)))
-	i := 0
-	for sums[i] <= at {
-		i++
-	}
-	return endpoints[i]
+	return b.among(endpoints, worth)
 }
 
-// among is Pick for many endpoints. Weights that change meanwhile move the draw.
+// among draws where a few weigh much more than the others. Weights that change
+// meanwhile move the draw.
 func (b *balancer) among(endpoints []*balance.Endpoint, worth []int64) *balance.Endpoint {
-	var sum int64
+	var sum, heaviest int64
 	for _, e := range endpoints {
-		sum += weigh(e, worth)
+		w := weigh(e, worth)
+		sum += w
+		heaviest = max(heaviest, w)
 	}
+	b.lottery.Reset(heaviest)
 	at := int64(b.draws.Below(uint64(sum)))
 	for _, e := range endpoints[:len(endpoints)-1] {
 		if at -= weigh(e, worth); at < 0 {

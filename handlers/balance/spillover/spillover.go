@@ -60,19 +60,17 @@ type balancer struct {
 
 // levels is the levels of a set of endpoints. It does not change.
 type levels struct {
-	places  []place // by endpoint index
-	regions []total // by region; 0 is all of them
+	of      []uint8 // level by endpoint index, below maxLevels
+	region  []int32 // likewise; from 1
+	regions []region
 	n       int
 }
 
-// place is where an endpoint belongs.
-type place struct {
-	level  uint32 // below maxLevels
-	region int32
+// region is what there is of a region, usable or not. The first is all of them.
+type region struct {
+	endpoints int
+	weight    [maxLevels]int64
 }
-
-// total is the weight of each level, usable or not.
-type total [maxLevels]int64
 
 // maxLevels is how many levels are told apart; those beyond are one.
 const maxLevels = 16
@@ -88,18 +86,21 @@ func newLevels(endpoints []*balance.Endpoint) *levels {
 		return cmp.Or(cmp.Compare(a.priority, b.priority), cmp.Compare(a.distance, b.distance))
 	})
 	ranks = slices.Compact(ranks)
-	l := &levels{places: make([]place, size), regions: make([]total, 1), n: len(ranks)}
+	l := &levels{of: make([]uint8, size), region: make([]int32, size), regions: make([]region, 1), n: max(min(len(ranks), maxLevels), 1)}
 	numbers := map[string]int32{}
 	for _, e := range endpoints {
-		at := place{level: uint32(min(slices.Index(ranks, rankOf(e)), maxLevels-1)), region: numbers[e.Region]}
-		if at.region == 0 {
-			at.region = int32(len(l.regions))
-			numbers[e.Region] = at.region
-			l.regions = append(l.regions, total{})
+		at := numbers[e.Region]
+		if at == 0 {
+			at = int32(len(l.regions))
+			numbers[e.Region] = at
+			l.regions = append(l.regions, region{})
 		}
-		l.places[e.Index()] = at
-		l.regions[0][at.level] += e.FullWeight()
-		l.regions[at.region][at.level] += e.FullWeight()
+		level := min(slices.Index(ranks, rankOf(e)), maxLevels-1)
+		l.of[e.Index()], l.region[e.Index()] = uint8(level), at
+		for _, r := range [...]int32{0, at} {
+			l.regions[r].endpoints++
+			l.regions[r].weight[level] += e.FullWeight()
+		}
 	}
 	return l
 }
@@ -108,13 +109,29 @@ type rank struct{ priority, distance int }
 
 func rankOf(e *balance.Endpoint) rank { return rank{e.Priority, e.Distance()} }
 
-// place returns that of e; an endpoint that is not known yet is of the first
-// level.
-func (l *levels) place(e *balance.Endpoint) place {
-	if i := e.Index(); i < len(l.places) {
-		return l.places[i]
+// within returns the region that all endpoints are of, or that of all.
+func (l *levels) within(endpoints []*balance.Endpoint) *region {
+	if len(l.regions) <= 2 {
+		return &l.regions[0]
 	}
-	return place{}
+	in := l.regionOf(endpoints[0])
+	if len(endpoints) > l.regions[in].endpoints {
+		return &l.regions[0]
+	}
+	for _, e := range endpoints {
+		if l.regionOf(e) != in {
+			return &l.regions[0]
+		}
+	}
+	return &l.regions[in]
+}
+
+// regionOf returns the number of e's region, 0 where it is not known yet.
+func (l *levels) regionOf(e *balance.Endpoint) int32 {
+	if i := e.Index(); i < len(l.region) {
+		return l.region[i]
+	}
+	return 0
 }
 
 // Watch learns of all endpoints, to know what share of a level is usable.
@@ -130,81 +147,73 @@ func (b *balancer) Pick(_ uint64, endpoints []*balance.Endpoint) *balance.Endpoi
 		return least(endpoints, draw)
 	}
 	for _, bound := range [...]int64{b.config.MaxInFlight, 0} {
-		v := l.survey(endpoints, bound, draw)
-		if level := b.choose(&v.free, v.all, draw); level >= 0 {
-			return endpoints[v.best[level]]
+		if e := b.draw(l, endpoints, bound, draw); e != nil {
+			return e
 		}
 	}
 	return endpoints[0]
 }
 
-func full(e *balance.Endpoint, bound int64) bool {
-	return bound > 0 && e.InFlight() >= bound*int64(e.Weight())
-}
+// whole is all calls, in hundredths of a percent.
+const whole = 10_000
 
-// view is what the levels look like now.
-type view struct {
-	free total            // weight that can take a call
-	all  *total           // the whole: that of the region, where all endpoints are of one
-	best [maxLevels]int32 // of those that can take a call, the least loaded
-}
-
-// survey looks at all endpoints once. The draw says where it begins, so that
-// equals take turns.
-func (l *levels) survey(endpoints []*balance.Endpoint, bound int64, draw uint64) view {
+// draw asks level after level until one has the call among those that it can take. It
+// returns nil where none can take anything.
+func (b *balancer) draw(l *levels, endpoints []*balance.Endpoint, bound int64, draw uint64) *balance.Endpoint {
 	var (
-		v            view
-		load, weight [maxLevels]int64
+		parts [maxLevels]int64
+		best  [maxLevels]*balance.Endpoint
 	)
-	region := l.place(endpoints[0]).region
-	at := int(draw >> 32 % uint64(len(endpoints)))
-	for range endpoints {
-		if at++; at >= len(endpoints) {
-			at = 0
-		}
-		e := endpoints[at]
-		p := l.place(e)
-		if p.region != region {
-			region = 0
-		}
-		if full(e, bound) {
+	mark, taken := int64(draw%whole), int64(0)
+	all := l.within(endpoints)
+	for i := range l.n {
+		e, free := l.survey(endpoints, uint8(i), bound, draw)
+		if e == nil {
 			continue
 		}
-		f, w, i := e.InFlight(), e.LiveWeight(), p.level%maxLevels
-		v.free[i] += w
-		if weight[i] == 0 || f*weight[i] < load[i]*w {
-			v.best[i], load[i], weight[i] = int32(at), f, w
+		can := free * b.config.Overprovision * (whole / 100) / max(all.weight[i], free)
+		parts[i], best[i] = min(max(can, 1), whole-taken), e
+		if taken += parts[i]; mark < taken {
+			return e
 		}
 	}
-	v.all = &l.regions[region]
-	return v
+	if taken == 0 {
+		return nil
+	}
+	// They take less than the whole, so that the calls beyond are drawn in proportion.
+	at, i := int64(balance.Mix(draw)%uint64(taken)), 0
+	for ; at >= parts[i]; i++ {
+		at -= parts[i]
+	}
+	return best[i]
 }
 
-// choose draws a level by what each can take, or returns -1 where none can take
-// anything.
-func (b *balancer) choose(free, all *total, draw uint64) int {
-	const whole = 10_000
-	var parts total
-	left := int64(whole)
-	for i, f := range free {
-		if f == 0 {
-			continue
+// survey returns the least loaded endpoint of a level among those that can take a call,
+// or nil where none can, and their weight together. The draw says where it begins, so
+// that equals take turns. An endpoint that is not known yet is of the first level.
+func (l *levels) survey(endpoints []*balance.Endpoint, level uint8, bound int64, draw uint64) (best *balance.Endpoint, free int64) {
+	var load, weight int64
+	from := draw >> 32 % uint64(len(endpoints))
+	for _, part := range [...][]*balance.Endpoint{endpoints[from:], endpoints[:from]} {
+		for _, e := range part {
+			of := uint8(0)
+			if i := e.Index(); i < len(l.of) {
+				of = l.of[i]
+			}
+			if of != level || bound > 0 && full(e, bound) {
+				continue
+			}
+			f, w := e.InFlight(), e.LiveWeight()
+			free += w
+			if best == nil || f*weight < load*w {
+				best, load, weight = e, f, w
+			}
 		}
-		can := f * b.config.Overprovision * (whole / 100) / max(all[i], f)
-		parts[i] = min(max(can, 1), left)
-		left -= parts[i]
 	}
-	if left == whole {
-		return -1
-	}
-	at := int64(draw % uint64(whole-left))
-	for i, part := range parts {
-		if at -= part; at < 0 {
-			return i
-		}
-	}
-	return -1
+	return best, free
 }
+
+func full(e *balance.Endpoint, bound int64) bool { return e.InFlight() >= bound*int64(e.Weight()) }
 
 // least returns the endpoint with the fewest calls in flight for its weight. The
 // draw says where the search begins, so that equals take turns.

@@ -4,7 +4,9 @@ package version
 
 import (
 	"fmt"
+	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/sira-ai/sira/handlers/routing"
@@ -99,12 +101,15 @@ func New(c Config, _ catalog.Env) (routing.Strategy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("want: %w", err)
 	}
-	return &strategy{config: c, want: want}, nil
+	s := &strategy{config: c, want: want}
+	s.known.Store(&map[string]number{})
+	return s, nil
 }
 
 type strategy struct {
 	config Config
 	want   []bound
+	known  atomic.Pointer[map[string]number] // by the vendor's name of the model; is replaced, never changed
 }
 
 // Rank implements routing.Strategy.
@@ -128,7 +133,7 @@ func (s *strategy) Rank(q *routing.Query, c []routing.Candidate) []routing.Candi
 		return ""
 	})
 	if s.config.Newest {
-		slices.SortStableFunc(c, func(a, b routing.Candidate) int { return newer(s.of(a.Target.Model), s.of(b.Target.Model)) })
+		s.newest(c)
 	}
 	old := 0
 	for i := range c {
@@ -159,10 +164,41 @@ func (d *Dates) notice() string {
 	return out
 }
 
+// newest puts newer versions first.
+func (s *strategy) newest(c []routing.Candidate) {
+	type dated struct {
+		routing.Candidate
+		version number
+	}
+	var few [32]dated
+	all := few[:0]
+	if len(c) > len(few) {
+		all = make([]dated, 0, len(c))
+	}
+	for i := range c {
+		all = append(all, dated{c[i], s.of(c[i].Target.Model)})
+	}
+	slices.SortStableFunc(all, func(a, b dated) int { return newer(a.version, b.version) })
+	for i := range all {
+		c[i] = all[i].Candidate
+	}
+}
+
+// of returns the version of a model. Names are those of the configuration, so that
+// they are few and each is read once.
 func (s *strategy) of(model string) number {
-	if text, ok := s.config.Versions[model]; ok {
-		v, _ := parseVersion(text)
+	known := *s.known.Load()
+	v, ok := known[model]
+	if ok {
 		return v
 	}
-	return versionOf(model)
+	if text, named := s.config.Versions[model]; named {
+		v, _ = parseVersion(text)
+	} else {
+		v = versionOf(model)
+	}
+	next := maps.Clone(known)
+	next[model] = v
+	s.known.Store(&next)
+	return v
 }

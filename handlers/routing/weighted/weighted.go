@@ -3,6 +3,7 @@ package weighted
 
 import (
 	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
@@ -43,33 +44,89 @@ func (s *strategy) Rank(q *routing.Query, c []routing.Candidate) []routing.Candi
 	return c
 }
 
-// Choose implements routing.Chooser.
+// Choose implements routing.Chooser. Of many candidates it first finds those that may
+// be among the first.
 func (s *strategy) Choose(q *routing.Query, c []routing.Candidate, first []int) []int {
 	h := xxhash.Sum64String(q.Request.ID) ^ s.seed
-	var scores [drawn]float64
-	from, limit := len(first), 0.0
-	for i := range c {
-		spec := c[i].TargetSpec
-		score := score(routing.Mix(h^spec.Draw()), spec.Weight, limit)
-		if score <= limit {
-			continue
-		}
-		n := len(first) - from
-		if n < drawn {
-			first = append(first, 0)
-		} else {
-			n--
-		}
-		places := first[from:]
-		for ; n > 0 && score > scores[n-1]; n-- {
-			scores[n], places[n] = scores[n-1], places[n-1]
-		}
-		scores[n], places[n] = score, i
-		if len(places) == drawn {
-			limit = scores[drawn-1]
+	if len(c) > 2*drawn {
+		if found, ok := chooseNear(h, c, first); ok {
+			return found
 		}
 	}
-	return first
+	b := board{places: first, from: len(first)}
+	for i := range c {
+		b.offer(h, &c[i], i)
+	}
+	return b.places
+}
+
+// near is how many candidates are looked at closely, about: so many that hardly ever
+// fewer than drawn are among them. room is for those that are more.
+const (
+	near = 14
+	room = 64
+)
+
+// chooseNear is Choose by candidates that score Σw/near or more, which need no
+// logarithm to be found: w / -ln(1-v) is at most w/v. It reports false where those
+// may not be all that come first.
+func chooseNear(h uint64, c []routing.Candidate, first []int) ([]int, bool) {
+	sum := 0
+	for i := range c {
+		sum += max(c[i].Weight, 0)
+	}
+	if sum <= near {
+		return nil, false
+	}
+	limit := 1 << 63 / uint64(sum) * near
+	var may [room]int
+	n := 0
+	for i := range c {
+		may[n%room] = i // kept if the next is written elsewhere
+		if low, _ := bits.Mul64(^routing.Mix(h^c[i].Draw()), c[i].Lightness()); low < limit {
+			n++
+		}
+	}
+	if n >= room {
+		return nil, false
+	}
+	b := board{places: first, from: len(first)}
+	for _, i := range may[:n] {
+		b.offer(h, &c[i], i)
+	}
+	// A hair's breadth for what the divisions lost.
+	return b.places, len(b.places)-b.from == drawn && b.limit*near > float64(sum)*(1+1e-6)
+}
+
+// board is the highest scores so far.
+type board struct {
+	scores [drawn]float64
+	places []int // of candidates, from the one at from
+	from   int
+	limit  float64 // lower scores have no place
+}
+
+// offer gives the i-th candidate the place that it deserves. Of equals the first is
+// before the others.
+func (b *board) offer(h uint64, c *routing.Candidate, i int) {
+	score := score(routing.Mix(h^c.Draw()), c.Weight, b.limit)
+	if score <= b.limit {
+		return
+	}
+	n := len(b.places) - b.from
+	if n < drawn {
+		b.places = append(b.places, 0)
+	} else {
+		n--
+	}
+	places := b.places[b.from:]
+	for ; n > 0 && score > b.scores[n-1]; n-- {
+		b.scores[n], places[n] = b.scores[n-1], places[n-1]
+	}
+	b.scores[n], places[n] = score, i
+	if len(places) == drawn {
+		b.limit = b.scores[drawn-1]
+	}
 }
 
 // lead puts those at the given places before the others, which keep their order.
