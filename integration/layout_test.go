@@ -38,7 +38,7 @@ var rooms = []room{
 	{"pipeline/catalog", nil, "the catalog serves every kind of component and so knows none"},
 	{
 		"pipeline/tracing",
-		[]string{"schemas", "pipeline", "pipeline/catalog"},
+		[]string{"schemas", "pipeline", "pipeline/catalog", "./..."},
 		"it follows jobs and calls by what they say of themselves; whoever makes them names what it needs",
 	},
 	{

@@ -18,6 +18,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
 
 	"github.com/sira-ai/sira/cmd/app"
 	"github.com/sira-ai/sira/pipeline"
@@ -219,8 +220,8 @@ func (f *enqueueFlags) complete(r *schemas.Request) {
 }
 
 // sendTraced produces the requests, each as the beginning of a trace where tracing is
-// on. A collector that is away holds it up for tracing.drain at most.
-func (c *cli) sendTraced(cmd *cobra.Command, f enqueueFlags, cl *kgo.Client, cfg app.Config, requests []*schemas.Request) (ids []string, err error) {
+// on. A collector that is away holds it up for tracing.drain at most and fails nothing.
+func (c *cli) sendTraced(cmd *cobra.Command, f enqueueFlags, cl *kgo.Client, cfg app.Config, requests []*schemas.Request) ([]string, error) {
 	log, err := c.logger()
 	if err != nil {
 		return nil, err
@@ -230,7 +231,11 @@ func (c *cli) sendTraced(cmd *cobra.Command, f enqueueFlags, cl *kgo.Client, cfg
 		return nil, err
 	}
 	if tracer != nil {
-		defer func() { err = errors.Join(err, tracer.Close()) }()
+		defer func() {
+			if err := tracer.Close(); err != nil { // the requests are on their way all the same
+				log.Warn("traces", zap.Error(err))
+			}
+		}()
 	}
 	return f.send(cmd.Context(), cmd.ErrOrStderr(), cl, cfg, tracer, requests)
 }
