@@ -9,7 +9,7 @@ import (
 )
 
 // What a job with two calls costs beside itself where tracing is on; where it is off
-// nothing of this runs (BenchmarkRunner in pipeline):
+// nothing of this runs (BenchmarkSettlement in pipeline):
 //
 //	go test -run - -bench Follow -benchmem -cpu 1 ./pipeline/tracing
 func BenchmarkFollow(b *testing.B) {

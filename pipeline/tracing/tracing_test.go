@@ -194,7 +194,7 @@ func TestMalformedContextBeginsATraceOfItsOwn(t *testing.T) {
 	c := tracingtest.Start(t)
 	tracer := newTracer(t, to(c.URL), nil)
 	bad := []string{
-		"", "x", recorded[:54], recorded + "-", strings.ToUpper(recorded), "ff" + recorded[2:], "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+		"", "x", recorded[:54], recorded + "-x", strings.ToUpper(recorded), "ff" + recorded[2:], "00-00000000000000000000000000000000-b7ad6b7169203331-01",
 		"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", strings.Repeat("0", 900_000), "\xff\x00", recorded + strings.Repeat("0", maxHeader),
 	}
 	for _, b := range bad {
