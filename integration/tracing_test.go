@@ -139,7 +139,7 @@ func TestSickCollectorLosesNothingButSpans(t *testing.T) {
 		}
 	}
 	lost := 0
-	for _, line := range strings.Split(g.metrics(t), "\n") {
+	for line := range strings.SplitSeq(g.metrics(t), "\n") {
 		if strings.HasPrefix(line, `sira_tracing_spans_total{outcome="dropped"}`) && !strings.HasSuffix(line, " 0") {
 			lost++
 		}

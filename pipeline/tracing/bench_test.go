@@ -2,9 +2,11 @@ package tracing
 
 import (
 	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
-	"github.com/sira-ai/sira/pipeline/tracing/tracingtest"
 	"github.com/sira-ai/sira/schemas"
 )
 
@@ -13,8 +15,9 @@ import (
 //
 //	go test -run - -bench Follow -benchmem -cpu 1 ./pipeline/tracing
 func BenchmarkFollow(b *testing.B) {
-	c := tracingtest.Start(b)
-	tracer := newTracer(b, to(c.URL), nil)
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	b.Cleanup(s.Close)
+	tracer := newTracer(b, to(s.URL), nil)
 	for name, traceparent := range map[string]string{"recorded": recorded, "unrecorded": unrecorded} {
 		b.Run(name, func(b *testing.B) {
 			job := jobWith(header(schemas.HeaderTraceparent, traceparent))

@@ -19,10 +19,10 @@ import (
 // times are known, with the answer or why there is none. Neither of both means that
 // the call ended in a panic.
 func (t *Tracer) Call(ctx context.Context, job *pipeline.Job, a *schemas.Attempt) (_ context.Context, ended func(*schemas.Response, *schemas.Failure)) {
-	ctx, span := t.start(ctx, job, a)
-	if !span.IsRecording() {
+	if !trace.SpanFromContext(ctx).IsRecording() { // neither is a part of what it is a part of
 		return ctx, unheard
 	}
+	ctx, span := t.start(ctx, job, a)
 	return ctx, func(res *schemas.Response, f *schemas.Failure) {
 		told := *a // what became of it is written later
 		switch {

@@ -60,7 +60,9 @@ func jobWith(headers ...pipeline.Header) *pipeline.Job {
 	}
 }
 
-func header(key, value string) pipeline.Header { return pipeline.Header{Key: key, Value: []byte(value)} }
+func header(key, value string) pipeline.Header {
+	return pipeline.Header{Key: key, Value: []byte(value)}
+}
 
 func calling(number int) *schemas.Attempt {
 	return &schemas.Attempt{Number: number, Target: schemas.Target{Provider: "g", Kind: "gemini", Model: "flash", Endpoint: "g-1"}, Reason: "first", Outcome: schemas.OK, StartedAt: time.Now()}
@@ -389,8 +391,8 @@ func TestSickCollectorHoldsNobodyUp(t *testing.T) {
 		return s.URL
 	}
 	for name, url := range map[string]string{
-		"nobody listens":   nobody.URL,
-		"nobody accepts":   "http://" + deaf.Addr().String(),
+		"nobody listens": nobody.URL,
+		"nobody accepts": "http://" + deaf.Addr().String(),
 		"it never answers": serve(func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body) // the server notices that a client left once the body was read
 			<-r.Context().Done()
