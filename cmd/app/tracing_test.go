@@ -50,7 +50,7 @@ func TestFaultsOfTracingHaveTheirPlace(t *testing.T) {
 		t.Errorf("a wrong key: %v", err)
 	}
 	_, err = Parse("sira.yaml", []byte("tracing:\n  enabled: true\n  endpoint: collector:4317\n  sample: 7\n"))
-	for _, says := range []string{"sira.yaml:1:", "tracing: endpoint is", "tracing: sample is 7: write 0 to 1"} {
+	for _, says := range []string{"sira.yaml:2:", "tracing: endpoint is", "tracing: sample is 7: write 0 to 1"} {
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v lacks %q", err, says)
 		}

@@ -407,7 +407,7 @@ func TestSickCollectorHoldsNobodyUp(t *testing.T) {
 			t.Parallel()
 			core, logs := observer.New(zap.WarnLevel)
 			cfg := to(url)
-			cfg.Queue, cfg.Drain, cfg.Timeout = 100, 300*time.Millisecond, time.Second
+			cfg.Queue, cfg.Drain, cfg.Timeout = 100, 300*time.Millisecond, time.Minute
 			tracer := newTracer(t, cfg, zap.New(core))
 			began := time.Now()
 			for range 500 {
