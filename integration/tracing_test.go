@@ -149,6 +149,44 @@ func TestSickCollectorLosesNothingButSpans(t *testing.T) {
 	}
 }
 
+// A provider learns of the trace only where the configuration says so.
+func TestProvidersAreToldOfTheTraceOnlyIfConfigured(t *testing.T) {
+	t.Parallel()
+	for _, on := range []bool{false, true} {
+		t.Run(fmt.Sprint(on), func(t *testing.T) {
+			t.Parallel()
+			told := make(chan string, 10)
+			vendor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				if r.Method == http.MethodPost {
+					told <- r.Header.Get("Traceparent") + r.Header.Get("Tracestate")
+				}
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, instantAnswer)
+			}))
+			t.Cleanup(vendor.Close)
+			c := tracingtest.Start(t)
+			g := newGateway(t, nil, func(doc Document) {
+				doc["tracing"] = Document{"enabled": true, "endpoint": c.URL, "providers": on}
+				doc["providers"] = []Document{{"name": "vendor", "kind": "openai", "base_url": vendor.URL, "api_key": "any"}}
+				doc["models"] = []Document{{"name": "fine", "targets": []Document{{"provider": "vendor", "model": "gpt-4o-mini"}}}}
+			})
+			g.sendWith(t, "r1", "fine", traceparent("00-"+producersTrace+"-"+producersSpan+"-01"), kgo.RecordHeader{Key: schemas.HeaderTracestate, Value: []byte("shop=1")})
+			if res, _ := g.answer(t, "r1", false, 30*time.Second); res.Status != schemas.Succeeded {
+				t.Fatal(res.Failure)
+			}
+			spans := c.Wait(t, 30*time.Second, func(spans []tracingtest.Span) bool { return len(spans) >= 2 })
+			want := ""
+			if on {
+				want = "00-" + producersTrace + "-" + spans[1].ID + "-01"
+			}
+			if got := <-told; got != want || spans[1].Kind != "client" {
+				t.Errorf("the provider is told %q, want %q", got, want)
+			}
+		})
+	}
+}
+
 // metrics returns what the gateway tells Prometheus.
 func (g *gateway) metrics(t *testing.T) string {
 	t.Helper()

@@ -28,7 +28,7 @@ type gate struct {
 	lost    atomic.Int64 // spans that were dropped because the process ended
 	failing atomic.Bool  // the last export failed
 	spans   *prometheus.CounterVec
-	exports prometheus.Registerer // that spans and waiting are registered with, or nil
+	reg     prometheus.Registerer // of the metrics, or nil
 	waiting prometheus.GaugeFunc
 
 	mu   sync.Mutex
@@ -61,7 +61,7 @@ func (g *gate) register(reg prometheus.Registerer) error {
 		reg.Unregister(g.spans)
 		return err
 	}
-	g.exports = reg
+	g.reg = reg
 	return nil
 }
 
@@ -120,9 +120,9 @@ func (g *gate) close() {
 		g.log.Warn("the process ends before all of its traces were sent", zap.Int64("spans", n))
 	}
 	g.line.transport.CloseIdleConnections()
-	if g.exports != nil {
-		g.exports.Unregister(g.spans)
-		g.exports.Unregister(g.waiting)
+	if g.reg != nil {
+		g.reg.Unregister(g.spans)
+		g.reg.Unregister(g.waiting)
 	}
 }
 
