@@ -37,6 +37,11 @@ var rooms = []room{
 	{"pipeline", []string{"schemas"}, "movement knows what it moves, not who acts on it"},
 	{"pipeline/catalog", nil, "the catalog serves every kind of component and so knows none"},
 	{
+		"pipeline/tracing",
+		[]string{"schemas", "pipeline", "pipeline/catalog", "./..."},
+		"it follows jobs and calls by what they say of themselves; whoever makes them names what it needs",
+	},
+	{
 		"pipeline/kafka",
 		[]string{"schemas", "schemas/avro", "pipeline", "pipeline/catalog", "./..."},
 		"the engine serves any chain of stages and so knows no handler and no sink",

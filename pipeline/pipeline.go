@@ -35,6 +35,12 @@ type Origin struct {
 	Record Record
 }
 
+// Trace is the W3C trace context for records about a job.
+type Trace struct {
+	Headers []Header // traceparent and, if there is one, tracestate; not to be changed
+	Sampled bool     // the trace is recorded
+}
+
 // Dead asks for a record on the dead-letter topic next to the result.
 type Dead struct {
 	Reason schemas.DeadReason
@@ -63,6 +69,7 @@ type Job struct {
 	Failure   *schemas.Failure    // written by Chain when a stage fails, or by the source for what is no request
 	Dead      *Dead               // written by whoever sees that the record must be kept for people
 	Completed time.Time           // written by Chain before the settle steps
+	Trace     *Trace              // where this process follows the job; written by Tracer; nil: the request record's own is handed on
 	Cost      *schemas.CostEvent  // written by cost
 	Audit     *schemas.AuditEvent // written by audit
 

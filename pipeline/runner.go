@@ -21,7 +21,18 @@ type Runner struct {
 	Concurrency int
 	// Drain is how long jobs in flight may go on after the stop was asked for.
 	Drain time.Duration
-	Log   *zap.Logger
+	// Tracer, if there is one, follows every job.
+	Tracer Tracer
+	Log    *zap.Logger
+}
+
+// Tracer follows jobs across the queue. It is safe for concurrent use and never fails
+// a job.
+type Tracer interface {
+	// Begin is called once a job was read; it may set job.Trace. The context that it
+	// returns is for the job's steps. ended is called when the job has its outcome, or
+	// with why it is given back.
+	Begin(ctx context.Context, job *Job) (_ context.Context, ended func(error))
 }
 
 // Run works until ctx is done or the source ends or fails, then waits up to
@@ -95,14 +106,21 @@ func (r *Runner) handle(hard context.Context, d Delivery) {
 }
 
 func (r *Runner) settlement(ctx context.Context, d Delivery) (s Settlement, err error) {
+	var ended func(error)
 	defer func() {
 		if v := recover(); v != nil {
 			err = &PanicError{Step: "open or deliver", Value: v, Stack: debug.Stack()}
+		}
+		if ended != nil {
+			ended(err)
 		}
 	}()
 	job, err := d.Open(ctx)
 	if err != nil {
 		return Settlement{}, fmt.Errorf("reading job: %w", err)
+	}
+	if r.Tracer != nil {
+		ctx, ended = r.Tracer.Begin(ctx, job)
 	}
 	if err := r.Chain.Run(ctx, job); err != nil {
 		return Settlement{}, fmt.Errorf("handling %s: %w", job.Origin.First, err)

@@ -25,6 +25,7 @@ const (
 	HeaderLooks       = "sira-looks"        // rounds that only waited for one, decimal
 	HeaderDataRef     = "sira-dataref"      // claim check: where the value is
 	HeaderTraceparent = "traceparent"       // W3C trace context
+	HeaderTracestate  = "tracestate"        // what goes with it
 	HeaderContentType = "content-type"      // application/json or application/vnd.sira.avro
 	HeaderDeadReason  = "sira-dead-reason"  // a DeadReason
 	HeaderDeadDetail  = "sira-dead-detail"  // one line for people, without request content

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sira-ai/sira/pipeline/kafka"
+	"github.com/sira-ai/sira/pipeline/tracing"
 	"github.com/sira-ai/sira/schemas/avro"
 )
 
@@ -70,6 +71,7 @@ type App struct {
 	client   kafka.Config // of Kafka, known once the embedded broker listens
 	codecs   *avro.Codecs
 	registry registry
+	tracer   *tracing.Tracer // nil: nothing is recorded
 	checks   []check         // of readiness
 	watching func() overview // of the worker; nil: there is none
 	health   *healthWriter   // of the worker; nil: there is none
@@ -143,6 +145,9 @@ func (a *App) has(r Role) bool { return slices.Contains(a.roles, r) }
 // start is one straight line on purpose: what needs what can be read off it.
 func (a *App) start(ctx context.Context, g *group) error {
 	if err := a.serveHTTP(ctx, g); err != nil {
+		return err
+	}
+	if err := a.startTracing(g); err != nil {
 		return err
 	}
 	if a.has(RoleKafka) {

@@ -18,6 +18,7 @@ import (
 	"github.com/sira-ai/sira/handlers/simulate"
 	"github.com/sira-ai/sira/pipeline/catalog"
 	"github.com/sira-ai/sira/pipeline/kafka"
+	"github.com/sira-ai/sira/pipeline/tracing"
 	"github.com/sira-ai/sira/schemas"
 	"github.com/sira-ai/sira/schemas/avro"
 	"github.com/sira-ai/sira/sinks/webhook"
@@ -48,6 +49,7 @@ type Config struct {
 	Prices     PricesConfig          `json:"prices,omitzero"`
 	Budgets    []budget.Config       `json:"budgets,omitempty"`
 	Webhooks   []webhook.Config      `json:"webhooks,omitempty"`
+	Tracing    tracing.Config        `json:"tracing,omitzero"`
 	Simulator  simulate.Config       `json:"simulator,omitzero"`
 
 	// Version names the document's content: the first 12 hex digits of its SHA-256.
@@ -242,6 +244,7 @@ func Defaults() Config {
 		Invoke:     invoke.Defaults(),
 		Batch:      BatchConfig{MaxRequests: 1000, MaxBytes: maxBatchBytes, MaxWait: time.Minute},
 		Fetch:      fetch.Defaults(),
+		Tracing:    tracing.Defaults(),
 		Simulator:  simulate.Config{Listen: "127.0.0.1:8089"},
 	}
 }

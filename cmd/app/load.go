@@ -448,6 +448,7 @@ func (d *document) validate(cfg *Config) {
 	check("invoke", cfg.Invoke.Validate())
 	check("batch", cfg.Batch.validate())
 	check("fetch", cfg.Fetch.Validate())
+	check("tracing", cfg.Tracing.Validate())
 	check("simulator", cfg.Simulator.Validate())
 	rc := routing.Config{Models: cfg.Models, Routes: cfg.Routes}
 	for _, f := range rc.Faults(strategies()) {

@@ -27,6 +27,7 @@ import (
 	"github.com/sira-ai/sira/pipeline/catalog"
 	"github.com/sira-ai/sira/pipeline/kafka"
 	"github.com/sira-ai/sira/pipeline/pubsub"
+	"github.com/sira-ai/sira/pipeline/tracing"
 	"github.com/sira-ai/sira/schemas"
 	"github.com/sira-ai/sira/schemas/avro"
 	"github.com/sira-ai/sira/sinks/blob"
@@ -40,6 +41,9 @@ func (a *App) startWorker(ctx context.Context, g *group) error {
 	c := &a.cfg
 	w := &c.Worker
 	env := catalog.Env{Log: a.log, HTTP: &http.Client{Transport: provider.NewTransport()}}
+	if a.tracer != nil && c.Tracing.Providers {
+		env.HTTP.Transport = tracing.Transport(env.HTTP.Transport)
+	}
 	chunks, err := a.client.NewClient(a.log, a.reg, kgo.ProducerLinger(0), kgo.MaxBufferedRecords(100_000))
 	if err != nil {
 		return err
@@ -120,6 +124,9 @@ func (a *App) startWorker(ctx context.Context, g *group) error {
 	}
 	a.addCheck("worker", engine.Ready)
 	runner := &pipeline.Runner{Source: engine, Chain: chain, Deliverer: deliverer, Concurrency: w.Concurrency, Drain: w.Drain, Log: a.log}
+	if a.tracer != nil { // a nil pointer would be a Tracer of its own
+		asker.Tracer, runner.Tracer = a.tracer, a.tracer
+	}
 	a.mu.Lock()
 	a.watching = func() overview { return overview{endpointViews(pools), limits.Lines(), predictor.views()} }
 	a.mu.Unlock()
@@ -278,10 +285,14 @@ func (a *App) startRecorder(ctx context.Context, g *group) error {
 		return err
 	}
 	g.onStop("clickhouse connection", conn.Close)
-	r := clickhouse.NewRecorder(clickhouse.RecorderConfig{
+	rc := clickhouse.RecorderConfig{
 		Client: a.client, Group: c.Kafka.Prefix + "recorder", Instance: c.Instance, Conn: conn, Codecs: a.codecs, Topics: c.recorded(),
 		Link: audit.Hash, MaxRows: c.ClickHouse.MaxRows, MaxWait: c.ClickHouse.MaxWait, Log: a.log, Metrics: a.reg,
-	})
+	}
+	if a.tracer != nil {
+		rc.Tracer = a.tracer
+	}
+	r := clickhouse.NewRecorder(rc)
 	a.addCheck("recorder", r.Ready)
 	g.run("recorder", r.Run)
 	return nil

@@ -18,8 +18,11 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
 
 	"github.com/sira-ai/sira/cmd/app"
+	"github.com/sira-ai/sira/pipeline"
+	"github.com/sira-ai/sira/pipeline/tracing"
 	"github.com/sira-ai/sira/schemas"
 )
 
@@ -88,7 +91,7 @@ func (c *cli) enqueue(cmd *cobra.Command, f enqueueFlags, args []string) error {
 		}
 		defer follow.close()
 	}
-	sent, err := f.send(ctx, cmd.ErrOrStderr(), cl, cfg, requests)
+	sent, err := c.sendTraced(cmd, f, cl, cfg, requests)
 	if err != nil {
 		return err
 	}
@@ -110,7 +113,7 @@ func (c *cli) enqueue(cmd *cobra.Command, f enqueueFlags, args []string) error {
 	for _, id := range sent {
 		waiting[id] = true
 	}
-	return follow.each(ctx, func(r *schemas.Result) (bool, error) {
+	return follow.each(ctx, func(r *received) (bool, error) {
 		if !waiting[r.RequestID] {
 			return true, nil
 		}
@@ -216,8 +219,29 @@ func (f *enqueueFlags) complete(r *schemas.Request) {
 	r.CreatedAt = time.Now()
 }
 
-// send produces the requests and returns their ids.
-func (f *enqueueFlags) send(ctx context.Context, progress io.Writer, cl *kgo.Client, cfg app.Config, requests []*schemas.Request) ([]string, error) {
+// sendTraced produces the requests, each as the beginning of a trace where tracing is
+// on. A collector that is away holds it up for tracing.drain at most and fails nothing.
+func (c *cli) sendTraced(cmd *cobra.Command, f enqueueFlags, cl *kgo.Client, cfg app.Config, requests []*schemas.Request) ([]string, error) {
+	log, err := c.logger()
+	if err != nil {
+		return nil, err
+	}
+	tracer, err := cfg.Tracer(log, nil)
+	if err != nil {
+		return nil, err
+	}
+	if tracer != nil {
+		defer func() {
+			if err := tracer.Close(); err != nil { // the requests are on their way all the same
+				log.Warn("traces", zap.Error(err))
+			}
+		}()
+	}
+	return f.send(cmd.Context(), cmd.ErrOrStderr(), cl, cfg, tracer, requests)
+}
+
+// send produces the requests and returns their ids. tracer may be nil.
+func (f *enqueueFlags) send(ctx context.Context, progress io.Writer, cl *kgo.Client, cfg app.Config, tracer *tracing.Tracer, requests []*schemas.Request) ([]string, error) {
 	bar := newBar(progress, len(requests), "enqueueing")
 	defer bar.Close()
 	var mu sync.Mutex
@@ -229,7 +253,16 @@ func (f *enqueueFlags) send(ctx context.Context, progress io.Writer, cl *kgo.Cli
 			return nil, err
 		}
 		ids = append(ids, r.ID)
+		sent := func(error) {}
+		if tracer != nil {
+			var headers []pipeline.Header
+			headers, sent = tracer.Send(ctx, rec.Topic, r.ID)
+			for _, h := range headers {
+				rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: h.Key, Value: h.Value})
+			}
+		}
 		cl.Produce(ctx, rec, func(_ *kgo.Record, err error) {
+			sent(err)
 			mu.Lock()
 			defer mu.Unlock()
 			if first == nil {

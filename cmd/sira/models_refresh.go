@@ -123,9 +123,9 @@ func (c *cli) offered(ctx context.Context, cfg app.Config, model, provider, tena
 		return nil, fmt.Errorf("enqueueing: %w", err)
 	}
 	var result *schemas.Result
-	err = follow.each(ctx, func(r *schemas.Result) (bool, error) {
+	err = follow.each(ctx, func(r *received) (bool, error) {
 		if r.RequestID == req.ID {
-			result = r
+			result = &r.Result
 		}
 		return result == nil, nil
 	})

@@ -14,6 +14,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/sira-ai/sira/cmd/app"
+	"github.com/sira-ai/sira/pipeline"
+	"github.com/sira-ai/sira/pipeline/tracing"
 	"github.com/sira-ai/sira/schemas"
 	"github.com/sira-ai/sira/schemas/avro"
 	"github.com/sira-ai/sira/sinks/blob"
@@ -41,7 +43,7 @@ one for each request. Without --follow it stops at the newest one.`,
 			defer f.close()
 			f.stopAtEnd = !follow
 			found := false
-			err = f.each(cmd.Context(), func(r *schemas.Result) (bool, error) {
+			err = f.each(cmd.Context(), func(r *received) (bool, error) {
 				if (id != "" && r.RequestID != id) || (tenant != "" && r.Tenant != tenant) {
 					return true, nil
 				}
@@ -60,6 +62,13 @@ one for each request. Without --follow it stops at the newest one.`,
 	f.StringVar(&tenant, "tenant", "", "only results of this tenant")
 	f.BoolVarP(&follow, "follow", "f", false, "go on with new ones until Ctrl-C")
 	return cmd
+}
+
+// received is a result as it came.
+type received struct {
+	schemas.Result
+	// TraceID is that of the request's trace, 32 hex digits; empty without one.
+	TraceID string `json:"trace_id,omitempty"`
 }
 
 // follower reads a result topic.
@@ -118,7 +127,7 @@ func (f *follower) close() { f.client.Close() }
 
 // each calls do for every result until it returns false, the end is reached or
 // ctx is done, which is no error.
-func (f *follower) each(ctx context.Context, do func(*schemas.Result) (more bool, err error)) error {
+func (f *follower) each(ctx context.Context, do func(*received) (more bool, err error)) error {
 	if f.stopAtEnd && len(f.ends) == 0 {
 		return nil
 	}
@@ -137,7 +146,7 @@ func (f *follower) each(ctx context.Context, do func(*schemas.Result) (more bool
 	}
 }
 
-func (f *follower) batch(ctx context.Context, fetches kgo.Fetches, do func(*schemas.Result) (bool, error)) (more bool, err error) {
+func (f *follower) batch(ctx context.Context, fetches kgo.Fetches, do func(*received) (bool, error)) (more bool, err error) {
 	more = true
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 		for _, rec := range p.Records {
@@ -145,7 +154,7 @@ func (f *follower) batch(ctx context.Context, fetches kgo.Fetches, do func(*sche
 				return
 			}
 			if !rec.Attrs.IsControl() {
-				var r schemas.Result
+				var r received
 				if r, err = f.decode(ctx, rec); err == nil {
 					more, err = do(&r)
 				}
@@ -158,21 +167,24 @@ func (f *follower) batch(ctx context.Context, fetches kgo.Fetches, do func(*sche
 	return more, err
 }
 
-func (f *follower) decode(ctx context.Context, rec *kgo.Record) (schemas.Result, error) {
-	var r schemas.Result
+func (f *follower) decode(ctx context.Context, rec *kgo.Record) (received, error) {
+	var r received
 	value := rec.Value
-	for _, h := range rec.Headers {
+	headers := make([]pipeline.Header, len(rec.Headers))
+	for i, h := range rec.Headers {
+		headers[i] = pipeline.Header{Key: h.Key, Value: h.Value}
 		if h.Key == schemas.HeaderDataRef {
 			if whole, err := f.blobs.Get(ctx, string(h.Value)); err == nil {
 				value = whole
 			}
 		}
 	}
+	r.TraceID = tracing.ID(headers)
 	var err error
 	if len(value) > 0 && value[0] == 0 {
-		err = f.codecs.Result.Decode(ctx, value, &r)
+		err = f.codecs.Result.Decode(ctx, value, &r.Result)
 	} else {
-		err = json.NewDecoder(bytes.NewReader(value)).Decode(&r)
+		err = json.NewDecoder(bytes.NewReader(value)).Decode(&r.Result)
 	}
 	if err != nil {
 		return r, fmt.Errorf("decoding result at %s/%d/%d: %w", rec.Topic, rec.Partition, rec.Offset, err)
@@ -180,7 +192,7 @@ func (f *follower) decode(ctx context.Context, rec *kgo.Record) (schemas.Result,
 	return r, nil
 }
 
-func (c *cli) printResult(w io.Writer, r *schemas.Result) error {
+func (c *cli) printResult(w io.Writer, r *received) error {
 	if c.json {
 		return printJSON(w, r)
 	}

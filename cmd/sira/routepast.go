@@ -166,9 +166,9 @@ func (c *cli) resultOf(ctx context.Context, cfg app.Config, id string) (*past, e
 	defer f.close()
 	f.stopAtEnd = true
 	var p *past
-	err = f.each(ctx, func(r *schemas.Result) (bool, error) {
+	err = f.each(ctx, func(r *received) (bool, error) {
 		if r.RequestID == id {
-			p = pastResult(r)
+			p = pastResult(&r.Result)
 		}
 		return true, nil // the newest of that id
 	})

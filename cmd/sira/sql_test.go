@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sira-ai/sira/cmd/app"
+	"github.com/sira-ai/sira/pipeline/tracing/tracingtest"
 	"github.com/sira-ai/sira/sinks/clickhouse/embedded"
 )
 
@@ -18,7 +19,9 @@ func TestRecordedRequestsAreFoundBySQLAndAuditVerify(t *testing.T) {
 	} else if err != nil {
 		t.Fatal(err)
 	}
-	file := gateway(t, app.RoleClickHouse, app.RoleRecorder)
+	collector := tracingtest.Start(t)
+	file := gatewayOf(t, traced(collector), app.RoleClickHouse, app.RoleRecorder)
+	withTracing(t, file, collector)
 	if code, _, errs := sira(t, "enqueue", "--id", "r1", "--wait", "--config", file, "hi"); code != exitOK {
 		t.Fatalf("enqueue: exit code %d\n%s", code, errs)
 	}
@@ -29,6 +32,7 @@ func TestRecordedRequestsAreFoundBySQLAndAuditVerify(t *testing.T) {
 		}
 		_, out, errs = sira(t, "sql", "--json", "--config", file, "SELECT least((SELECT count() FROM requests), (SELECT count() FROM audit)) AS n")
 	}
+	oneTrace(t, file, collector)
 	if code, out, errs := sira(t, "audit", "verify", "--config", file); code != exitOK || !strings.Contains(out, "1 records in 1 chains") {
 		t.Errorf("audit verify: exit code %d\n%s%s", code, out, errs)
 	}

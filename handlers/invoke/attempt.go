@@ -79,8 +79,21 @@ func (r *round) begin(t *ticket, reason string) *attempt {
 	return a
 }
 
+// Tracer follows calls. It is safe for concurrent use and never fails a call.
+type Tracer interface {
+	// Call is called before an attempt. The context that it returns is for the call.
+	// ended is called once, with the answer or why there is none, or with neither after
+	// a panic; what it reads of the attempt does not change meanwhile.
+	Call(ctx context.Context, job *pipeline.Job, a *schemas.Attempt) (_ context.Context, ended func(*schemas.Response, *schemas.Failure))
+}
+
 // run makes the call.
 func (a *attempt) run(ctx context.Context) {
+	if a.Tracer != nil {
+		var ended func(*schemas.Response, *schemas.Failure)
+		ctx, ended = a.Tracer.Call(ctx, a.job, &a.record)
+		defer func() { ended(a.res, a.failure) }()
+	}
 	a.res, a.failure = a.infer(ctx)
 	a.record.LatencyMS = time.Since(a.record.StartedAt).Milliseconds()
 	a.record.FirstTokenMS, a.record.MaxGapMS = a.watch.firstToken(), a.watch.gap.Milliseconds()

@@ -83,6 +83,8 @@ type Stage struct {
 	Marks Marks
 	// Fetch, which may be set before use, gets media for vendors that take no URLs.
 	Fetch provider.Fetch
+	// Tracer, which may be set before use, follows every call.
+	Tracer Tracer
 
 	config Config
 	pools  map[string]*Pool

@@ -22,6 +22,7 @@ type block struct {
 	first, last int64     // offsets of the first and the last row
 	since       time.Time // when the first row came
 	sealed      bool
+	traces      []string // traceparents of sampled records, at most maxTraces
 
 	topic     names
 	partition proto.ColUInt32
@@ -35,6 +36,9 @@ const (
 	maxBlock = 32 << 20
 	maxHeld  = 256 << 20
 )
+
+// maxTraces is how many traces an insert is told of. More would be no use to people.
+const maxTraces = 128
 
 func newBlock(t *table) *block {
 	b := &block{rows: t.empty()}
@@ -89,6 +93,7 @@ func (t *table) free(b *block) {
 		c.data.Reset()
 	}
 	b.n, b.first, b.last, b.sealed = 0, 0, 0, false
+	b.traces = b.traces[:0]
 	t.spare.Put(b)
 }
 

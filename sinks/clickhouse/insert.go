@@ -17,9 +17,14 @@ const insertTimeout = time.Minute
 
 // insert writes one batch as one block and tries again until ClickHouse has it,
 // the partition is lost, or ctx is done. It reports whether the batch is settled.
-func (r *Recorder) insert(ctx context.Context, b *batch) (bool, error) {
+func (r *Recorder) insert(ctx context.Context, b *batch) (done bool, err error) {
 	if b.block == nil {
 		return true, nil
+	}
+	if len(b.block.traces) > 0 {
+		var ended func(error)
+		ctx, ended = r.cfg.Tracer.Insert(ctx, b.p.table.name, b.p.topic, b.p.partition, b.block.n, b.block.traces)
+		defer func() { ended(err) }()
 	}
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
 		err := r.tryInsert(ctx, b)

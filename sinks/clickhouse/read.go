@@ -153,11 +153,29 @@ func (r *Recorder) add(ctx context.Context, p *partition, rec *kgo.Record) {
 			return
 		}
 	}
+	if err == nil && r.cfg.Tracer != nil {
+		b.trace(r.cfg.Tracer, rec)
+	}
 	if len(p.blocks) == 0 && p.next <= p.committed {
 		p.since = time.Now()
 	}
 	p.next = rec.Offset + 1
 	p.keep(b)
+}
+
+// trace notes which trace a record is a part of.
+func (b *block) trace(t Tracer, rec *kgo.Record) {
+	if len(b.traces) == maxTraces {
+		return
+	}
+	for i := range rec.Headers {
+		if h := &rec.Headers[i]; h.Key == schemas.HeaderTraceparent {
+			if t.Sampled(h.Value) {
+				b.traces = append(b.traces, string(h.Value))
+			}
+			return
+		}
+	}
 }
 
 // blockFor returns the block that the row of an offset goes to, the newest one or

@@ -38,8 +38,22 @@ type RecorderConfig struct {
 	SessionTimeout time.Duration // after which a dead recorder's partitions are given away; 10 s
 	Heartbeat      time.Duration // how soon a recorder learns of a newcomer; 1 s
 
+	// Tracer, if there is one, follows the inserts of what belongs to recorded traces.
+	Tracer  Tracer
 	Log     *zap.Logger
 	Metrics prometheus.Registerer
+}
+
+// Tracer follows requests to their rows. It is safe for concurrent use.
+type Tracer interface {
+	// Sampled reports whether a traceparent, which may be any bytes, is of a trace that
+	// is recorded.
+	Sampled(traceparent []byte) bool
+	// Insert is called before rows of a topic's partition go to a table. traceparents are
+	// those of the first records among them that are Sampled. The context that it returns
+	// is for the insert; ended is called once, when the rows are there or nobody tries any
+	// more.
+	Insert(ctx context.Context, table, topic string, partition int32, rows int, traceparents []string) (_ context.Context, ended func(error))
 }
 
 // RecorderTopics are the topics to keep.

@@ -112,14 +112,14 @@ func (d *Deliverer) Outputs(ctx context.Context, job *pipeline.Job) (pipeline.Se
 	}
 	out = append(out, result)
 	if job.Cost != nil {
-		r, err := encode(d.Codecs.Cost, d.Topics.Costs, job.Request.Tenant, job.Cost)
+		r, err := encode(d.Codecs.Cost, d.Topics.Costs, job.Request.Tenant, job, job.Cost)
 		if err != nil {
 			return pipeline.Settlement{}, fmt.Errorf("writing cost: %w", err)
 		}
 		out = append(out, r)
 	}
 	if job.Audit != nil {
-		r, err := encode(d.Codecs.Audit, d.Topics.Audit, job.Request.Tenant, job.Audit)
+		r, err := encode(d.Codecs.Audit, d.Topics.Audit, job.Request.Tenant, job, job.Audit)
 		if err != nil {
 			return pipeline.Settlement{}, fmt.Errorf("writing audit: %w", err)
 		}
@@ -218,14 +218,18 @@ func roundHistory(job *pipeline.Job) ([]pipeline.Header, error) {
 			return nil, fmt.Errorf("writing the vendor's job for the next round: %w", err)
 		}
 	}
-	return []pipeline.Header{
+	headers := []pipeline.Header{
 		{Key: schemas.HeaderHistory, Value: history},
 		{Key: schemas.HeaderPending, Value: pending},
 		{Key: schemas.HeaderLooks, Value: strconv.AppendInt(nil, int64(looks), 10)},
 		{Key: schemas.HeaderDeadline, Value: strconv.AppendInt(nil, job.Deadline.UnixMilli(), 10)},
 		{Key: schemas.HeaderID, Value: []byte(job.Request.ID)},
 		{Key: schemas.HeaderTenant, Value: []byte(job.Request.Tenant)},
-	}, nil
+	}
+	if job.Trace != nil && job.Origin.Round == 0 { // all further rounds are parts of the first
+		headers = append(headers, job.Trace.Headers...)
+	}
+	return headers, nil
 }
 
 func (d *Deliverer) attempt(job *pipeline.Job, a *schemas.Attempt) (pipeline.Record, error) {
@@ -234,16 +238,22 @@ func (d *Deliverer) attempt(job *pipeline.Job, a *schemas.Attempt) (pipeline.Rec
 		Op: job.Request.Operation(), Model: job.Request.Model, Stream: job.Request.Stream, Worker: d.Worker, Attempt: *a,
 	}
 	e.Attempt.Usage.Raw = nil
-	r, err := encode(d.Codecs.Attempt, d.Topics.Attempts, a.Target.Endpoint, &e)
+	r, err := encode(d.Codecs.Attempt, d.Topics.Attempts, a.Target.Endpoint, job, &e)
 	if err != nil {
 		return r, fmt.Errorf("writing attempt %d: %w", a.Number, err)
 	}
 	return r, nil
 }
 
-func encode[T any](c *avro.Codec[T], topic, key string, v *T) (pipeline.Record, error) {
+// encode writes an event about a job. Those of a trace that is recorded say so, for
+// the recorder to go on with it.
+func encode[T any](c *avro.Codec[T], topic, key string, job *pipeline.Job, v *T) (pipeline.Record, error) {
 	value, err := c.Append(nil, v)
-	return pipeline.Record{Topic: topic, Key: []byte(key), Value: value}, hopeless(err)
+	r := pipeline.Record{Topic: topic, Key: []byte(key), Value: value}
+	if job.Trace != nil && job.Trace.Sampled {
+		r.Headers = job.Trace.Headers
+	}
+	return r, hopeless(err)
 }
 
 // content is what the result record says.
@@ -274,7 +284,10 @@ func (d *Deliverer) result(ctx context.Context, job *pipeline.Job) (pipeline.Rec
 		rec.Topic = t
 	}
 	rec.Headers = append(rec.Headers, pipeline.Header{Key: schemas.HeaderID, Value: rec.Key}, pipeline.Header{Key: schemas.HeaderTenant, Value: []byte(job.Request.Tenant)})
-	if job.Origin.Traceparent != "" {
+	switch {
+	case job.Trace != nil:
+		rec.Headers = append(rec.Headers, job.Trace.Headers...)
+	case job.Origin.Traceparent != "":
 		rec.Headers = append(rec.Headers, pipeline.Header{Key: schemas.HeaderTraceparent, Value: []byte(job.Origin.Traceparent)})
 	}
 	if job.Origin.JSON {
