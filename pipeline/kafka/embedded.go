@@ -130,7 +130,7 @@ func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 	e.cluster, e.addr = cluster, cluster.ListenAddrs()[0]
 	boundFetches(cluster)
 	if e.intents != nil {
-		e.disk = &disk{dir: cfg.Dir, log: cfg.Log, free: math.MaxInt64}
+		e.disk = &disk{dir: cfg.Dir, log: cfg.Log, room: freeBytes, free: math.MaxInt64}
 		e.disk.watch(cluster)
 		e.intents.watch(cluster)
 	}

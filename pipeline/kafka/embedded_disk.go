@@ -28,8 +28,9 @@ const (
 // which producers wait and try again, and when even the reserve is gone all that writes, by closing the connection. The broker
 // itself would go on: a transaction whose marker can't be written is half committed, and offsets are forgotten with the process.
 type disk struct {
-	dir string
-	log *zap.Logger
+	dir  string
+	log  *zap.Logger
+	room func(dir string) (int64, error) // bytes that are free
 
 	mu     sync.Mutex
 	looked time.Time
@@ -72,11 +73,11 @@ func (d *disk) look() int64 {
 		return d.free
 	}
 	d.looked = now
-	var s syscall.Statfs_t
-	if err := syscall.Statfs(d.dir, &s); err != nil {
+	free, err := d.room(d.dir)
+	if err != nil {
 		return d.free // what can't be looked at is no reason to refuse
 	}
-	d.free = int64(min(uint64(s.Bavail)*uint64(s.Bsize), math.MaxInt64))
+	d.free = free
 	was := d.full
 	d.full = d.free < diskReserve
 	switch {
@@ -87,6 +88,12 @@ func (d *disk) look() int64 {
 		d.log.Info("embedded kafka: there is room on the disk again", zap.String("dir", d.dir), zap.Int64("free_bytes", d.free))
 	}
 	return d.free
+}
+
+func freeBytes(dir string) (int64, error) {
+	var s syscall.Statfs_t
+	err := syscall.Statfs(dir, &s)
+	return int64(min(uint64(s.Bavail)*uint64(s.Bsize), math.MaxInt64)), err
 }
 
 // storageError answers a request for every partition, or not at all if no answer is wanted.
