@@ -50,6 +50,7 @@ type Config struct {
 	Budgets    []budget.Config       `json:"budgets,omitempty"`
 	Webhooks   []webhook.Config      `json:"webhooks,omitempty"`
 	Tracing    tracing.Config        `json:"tracing,omitzero"`
+	Alerts     AlertsConfig          `json:"alerts,omitzero"`
 	Simulator  simulate.Config       `json:"simulator,omitzero"`
 
 	// Version names the document's content: the first 12 hex digits of its SHA-256.

@@ -456,6 +456,7 @@ func (d *document) validate(cfg *Config) {
 	}
 	d.providers(cfg)
 	d.budgets(cfg)
+	d.alerts(cfg)
 	for i, w := range cfg.Webhooks {
 		check(fmt.Sprintf("webhooks[%d]", i), cfg.webhook(w).Validate())
 	}

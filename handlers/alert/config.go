@@ -1,0 +1,468 @@
+package alert
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sira-ai/sira/schemas"
+)
+
+// Config is the rules of the section alerts of the configuration document.
+type Config struct {
+	Every    time.Duration  `json:"every,omitempty"` // time between two looks; 30s
+	Burn     []BurnRule     `json:"burn,omitempty"`
+	Anomaly  []AnomalyRule  `json:"anomaly,omitempty"`
+	Budget   []BudgetRule   `json:"budget,omitempty"`
+	Forecast []ForecastRule `json:"forecast,omitempty"`
+}
+
+// Rule is what all kinds of rules have in common.
+type Rule struct {
+	Name     string            `json:"name"`
+	Severity string            `json:"severity,omitempty"` // page or ticket; page
+	For      time.Duration     `json:"for,omitempty"`      // how long the condition holds before people are told; 0
+	Keep     time.Duration     `json:"keep,omitempty"`     // how long an alert outlives its condition
+	To       []string          `json:"to,omitempty"`       // receivers; all
+	Labels   map[string]string `json:"labels,omitempty"`   // put on each alert
+	Runbook  string            `json:"runbook,omitempty"`  // an address with what to do
+	Kind     string            `json:"-"`
+}
+
+// Receiver says when somebody is told.
+type Receiver struct {
+	Name       string        `json:"name"`
+	GroupBy    []string      `json:"group_by,omitempty"`    // labels of alerts that are told together; rule
+	Wait       time.Duration `json:"wait,omitempty"`        // of the first alert of a group for others; 30s
+	Interval   time.Duration `json:"interval,omitempty"`    // between notices about a group; 5m
+	Repeat     time.Duration `json:"repeat,omitempty"`      // what goes on is told again; 4h
+	FiringOnly bool          `json:"firing_only,omitempty"` // nothing is said when an alert is over
+	// Relay is set for a receiver that groups and repeats by itself: it is told
+	// everything at once, and again every minute.
+	Relay bool `json:"-"`
+}
+
+// BurnRule alerts when requests fail faster than a service level objective allows.
+type BurnRule struct {
+	Rule `json:",inline" yaml:",inline"`
+
+	Objective float64       `json:"objective"`        // percent of requests that are to be good, such as 99.5
+	Within    time.Duration `json:"within,omitempty"` // a request that takes longer is bad too; 0: however long
+	Period    time.Duration `json:"period,omitempty"` // of the objective; 720h, 30 days
+	By        []string      `json:"by,omitempty"`     // model, tenant, provider, endpoint: one alert for each value
+	Models    []string      `json:"models,omitempty"` // only these; all
+	Tenants   []string      `json:"tenants,omitempty"`
+	Ignore    []string      `json:"ignore,omitempty"`       // outcomes that are the requester's own and count for nothing
+	Failures  int           `json:"min_failures,omitempty"` // bad requests within the long window, at least; 5
+	Windows   []Window      `json:"windows,omitempty"`
+}
+
+// Window is a pair of windows and the burn rate that both must exceed.
+type Window struct {
+	Long     time.Duration `json:"long"`
+	Short    time.Duration `json:"short"`
+	Rate     float64       `json:"rate"`
+	Severity string        `json:"severity,omitempty"`
+}
+
+// AnomalyRule alerts when a measure is not as it usually is, or above a limit.
+type AnomalyRule struct {
+	Rule `json:",inline" yaml:",inline"`
+
+	Measure  string        `json:"measure"`            // one of Measures
+	By       []string      `json:"by,omitempty"`       // one series for each value
+	Models   []string      `json:"models,omitempty"`   // only these; all
+	Tenants  []string      `json:"tenants,omitempty"`  // only these; all
+	Currency string        `json:"currency,omitempty"` // of spend; USD
+	Step     time.Duration `json:"step,omitempty"`     // of the series; 5m
+	History  time.Duration `json:"history,omitempty"`  // that is learned from; 72h
+	Score    float64       `json:"score,omitempty"`    // of a surprise, 0 to 1; 0.5
+	Above    *float64      `json:"above,omitempty"`    // instead of a surprise: a limit for the last whole step
+	Ignore   []string      `json:"ignore,omitempty"`   // as of burn rules
+}
+
+// BudgetRule alerts when a budget is nearly, or quite, used up.
+type BudgetRule struct {
+	Rule `json:",inline" yaml:",inline"`
+
+	Budgets []string    `json:"budgets,omitempty"` // ids; all but shadow ones
+	At      []Threshold `json:"at,omitempty"`      // percent of the limit; empty: the budget's own warn, and 100
+}
+
+// Threshold is a percentage and how bad it is to reach it.
+type Threshold struct {
+	Percent  int    `json:"percent"`
+	Severity string `json:"severity,omitempty"`
+}
+
+// ForecastRule alerts when a budget will be used up before its window ends.
+type ForecastRule struct {
+	Rule `json:",inline" yaml:",inline"`
+
+	Budgets []string      `json:"budgets,omitempty"` // ids; all but shadow ones
+	Ahead   time.Duration `json:"ahead,omitempty"`   // how far is looked; 72h
+	When    string        `json:"when,omitempty"`    // which forecast counts: expected, or earliest for the lower bound of the interval
+	Season  int           `json:"season,omitempty"`  // hours after which spending repeats; 24
+}
+
+// The measures of AnomalyRule.
+const (
+	Requests    = "requests"
+	Failing     = "failing_percent"
+	P50         = "latency_p50_ms"
+	P99         = "latency_p99_ms"
+	Spend       = "spend"
+	Probability = "failure_probability" // that prediction gives endpoints
+)
+
+// Measures are what anomaly rules can look at.
+func Measures() []string { return []string{Requests, Failing, P50, P99, Spend, Probability} }
+
+// Ignored are the outcomes that are the requester's own doing.
+func Ignored() []string {
+	return []string{
+		string(schemas.InvalidRequest), string(schemas.Unsupported), string(schemas.ContextLength), string(schemas.PayloadTooLarge),
+		string(schemas.ContentFiltered), string(schemas.Cancelled), string(schemas.Conflict), string(schemas.BudgetExceeded),
+	}
+}
+
+// Google's recommended parameters for an objective over 30 days, which page at 2 %
+// of the error budget within an hour and at 5 % within six, and open a ticket at
+// 10 % within three days: rate = share x period / long window. Source: The Site
+// Reliability Workbook, chapter 5, "Multiwindow, Multi-Burn-Rate Alerts", table 5-8
+// (https://sre.google/workbook/alerting-on-slos/).
+func recommended() []Window {
+	return []Window{
+		{Long: time.Hour, Short: 5 * time.Minute, Rate: 14.4, Severity: Page},
+		{Long: 6 * time.Hour, Short: 30 * time.Minute, Rate: 6, Severity: Page},
+		{Long: 72 * time.Hour, Short: 6 * time.Hour, Rate: 1, Severity: Ticket},
+	}
+}
+
+// RawLimit is the longest window that is counted from single requests; longer ones
+// come from the rollup by the hour, which knows model and tenant only.
+const RawLimit = 6 * time.Hour
+
+// Rules returns the common part of all rules, in the order of the document.
+func (c *Config) Rules() []Rule {
+	var out []Rule
+	for i := range c.Burn {
+		out = append(out, c.Burn[i].Rule)
+	}
+	for i := range c.Anomaly {
+		out = append(out, c.Anomaly[i].Rule)
+	}
+	for i := range c.Budget {
+		out = append(out, c.Budget[i].Rule)
+	}
+	for i := range c.Forecast {
+		out = append(out, c.Forecast[i].Rule)
+	}
+	return out
+}
+
+// Complete sets what the document left out.
+func (c *Config) Complete() {
+	unset(&c.Every, 30*time.Second)
+	for i := range c.Burn {
+		c.Burn[i].complete()
+	}
+	for i := range c.Anomaly {
+		c.Anomaly[i].complete()
+	}
+	for i := range c.Budget {
+		c.Budget[i].Rule.complete(KindBudget, Ticket)
+	}
+	for i := range c.Forecast {
+		r := &c.Forecast[i]
+		r.Rule.complete(KindForecast, Ticket)
+		unset(&r.Keep, 2*time.Hour) // the forecast is made once an hour
+		unset(&r.Ahead, 72*time.Hour)
+		unset(&r.When, "expected")
+		unset(&r.Season, 24)
+	}
+}
+
+func unset[T comparable](v *T, value T) {
+	var none T
+	if *v == none {
+		*v = value
+	}
+}
+
+func (r *Rule) complete(kind, severity string) {
+	r.Kind = kind
+	unset(&r.Severity, severity)
+}
+
+func (r *BurnRule) complete() {
+	r.Rule.complete(KindBurn, Page)
+	unset(&r.Period, 30*24*time.Hour)
+	unset(&r.Failures, 5)
+	if r.Ignore == nil {
+		r.Ignore = Ignored()
+	}
+	if len(r.Windows) == 0 {
+		r.Windows = recommended()
+		if !rolledUp(r.By) {
+			r.Windows = slices.DeleteFunc(r.Windows, func(w Window) bool { return w.Long > RawLimit })
+		}
+	}
+	slices.SortStableFunc(r.Windows, func(a, b Window) int { // the worst last
+		switch {
+		case a.Rate < b.Rate:
+			return -1
+		case a.Rate > b.Rate:
+			return 1
+		}
+		return 0
+	})
+}
+
+func (r *AnomalyRule) complete() {
+	r.Rule.complete(KindAnomaly, Ticket)
+	unset(&r.Currency, "USD")
+	unset(&r.Step, 5*time.Minute)
+	unset(&r.History, 72*time.Hour)
+	if r.Above == nil {
+		unset(&r.Score, 0.5)
+		unset(&r.Keep, 15*time.Minute) // an anomaly is one point
+	}
+	if r.Ignore == nil {
+		r.Ignore = Ignored()
+	}
+}
+
+// Complete sets what the document left out. every is the time between two looks.
+func (r *Receiver) Complete(every time.Duration) {
+	if r.Relay {
+		r.Wait, r.Interval, r.Repeat = 0, 0, max(time.Minute, every)
+		return
+	}
+	if r.GroupBy == nil {
+		r.GroupBy = []string{"rule"}
+	}
+	unset(&r.Wait, 30*time.Second)
+	unset(&r.Interval, 5*time.Minute)
+	unset(&r.Repeat, 4*time.Hour)
+}
+
+// lifetime is for how long a notice holds. Alertmanager ends an alert that is not
+// sent again by then; Prometheus gives four times the resend delay
+// (https://github.com/prometheus/prometheus/blob/main/rules/manager.go, SendAlerts).
+func (r *Receiver) lifetime() time.Duration { return 4 * r.Repeat }
+
+// Fault is something wrong with the rules, and where.
+type Fault struct {
+	Path    string // within alerts, such as burn[0].objective
+	Message string // what is wrong and what to write instead
+}
+
+// Known are the names that rules may use.
+type Known struct{ Receivers, Models, Budgets []string }
+
+// labelName is what Prometheus takes for the name of a label.
+var labelName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// Faults returns everything that is wrong with a complete configuration.
+func (c *Config) Faults(known Known) []Fault {
+	f := &faults{known: known, names: map[string]bool{}}
+	if c.Every < time.Second || c.Every > time.Hour {
+		f.add("every", "%s is not between 1s and 1h: write 30s", c.Every)
+	}
+	for i := range c.Burn {
+		f.burn(fmt.Sprintf("burn[%d]", i), &c.Burn[i])
+	}
+	for i := range c.Anomaly {
+		f.anomaly(fmt.Sprintf("anomaly[%d]", i), &c.Anomaly[i])
+	}
+	for i := range c.Budget {
+		r, at := &c.Budget[i], fmt.Sprintf("budget[%d]", i)
+		f.rule(at, &r.Rule)
+		f.dangling(at+".budgets", "budget", r.Budgets, known.Budgets)
+		for j, t := range r.At {
+			f.severity(fmt.Sprintf("%s.at[%d].severity", at, j), t.Severity, true)
+			if t.Percent < 1 || t.Percent > 1000 {
+				f.add(fmt.Sprintf("%s.at[%d].percent", at, j), "%d is not between 1 and 1000: write a percentage of the limit, such as 80", t.Percent)
+			}
+		}
+	}
+	for i := range c.Forecast {
+		r, at := &c.Forecast[i], fmt.Sprintf("forecast[%d]", i)
+		f.rule(at, &r.Rule)
+		f.dangling(at+".budgets", "budget", r.Budgets, known.Budgets)
+		f.oneOf(at+".when", r.When, []string{"expected", "earliest"})
+		if r.Ahead < time.Hour || r.Ahead > 31*24*time.Hour {
+			f.add(at+".ahead", "%s is not between 1h and 744h: write 72h", r.Ahead)
+		}
+		if r.Season < 2 || r.Season > 24*7 {
+			f.add(at+".season", "%d is not between 2 and 168: write 24 for days or 168 for weeks", r.Season)
+		}
+	}
+	return f.all
+}
+
+// faults collects what is wrong.
+type faults struct {
+	all   []Fault
+	known Known
+	names map[string]bool
+}
+
+func (f *faults) add(path, format string, args ...any) {
+	f.all = append(f.all, Fault{path, fmt.Sprintf(format, args...)})
+}
+
+func (f *faults) rule(at string, r *Rule) {
+	switch {
+	case r.Name == "":
+		f.add(at+".name", "the rule has no name: write one, such as %s", r.Kind)
+	case f.names[r.Name] || r.Name == selfRule:
+		f.add(at+".name", "there is another rule %q: each needs its own name", r.Name)
+	}
+	f.names[r.Name] = true
+	f.severity(at+".severity", r.Severity, false)
+	f.dangling(at+".to", "receiver", r.To, f.known.Receivers)
+	if r.For < 0 || r.For > 24*time.Hour {
+		f.add(at+".for", "%s is not between 0 and 24h: write a duration such as 5m", r.For)
+	}
+	if r.Keep < 0 || r.Keep > 24*time.Hour {
+		f.add(at+".keep", "%s is not between 0 and 24h: write a duration such as 5m", r.Keep)
+	}
+	for name := range r.Labels {
+		if !labelName.MatchString(name) || name == "rule" || name == "kind" || name == "severity" {
+			f.add(at+".labels", "%q is no name for a label here: write letters, digits and _, and not rule, kind or severity", name)
+		}
+	}
+}
+
+func (f *faults) severity(at, s string, optional bool) {
+	if optional && s == "" {
+		return
+	}
+	f.oneOf(at, s, []string{Page, Ticket})
+}
+
+func (f *faults) oneOf(at, v string, all []string) {
+	if !slices.Contains(all, v) {
+		f.add(at, "%q is unknown: write %s", v, strings.Join(all, ", "))
+	}
+}
+
+// dangling finds names of what does not exist.
+func (f *faults) dangling(at, what string, names, known []string) {
+	for i, n := range names {
+		if !slices.Contains(known, n) {
+			remedy := "there are none yet"
+			if len(known) > 0 {
+				remedy = "there are " + strings.Join(slices.Sorted(slices.Values(known)), ", ")
+			}
+			f.add(fmt.Sprintf("%s[%d]", at, i), "no %s is named %q; %s", what, n, remedy)
+		}
+	}
+}
+
+func (f *faults) by(at string, by, all []string) {
+	for i, n := range by {
+		if !slices.Contains(all, n) {
+			f.add(fmt.Sprintf("%s[%d]", at, i), "%q is unknown here: write %s", n, strings.Join(all, ", "))
+		}
+	}
+}
+
+func (f *faults) outcomes(at string, codes []string) {
+	for i, c := range codes {
+		if !schemas.Code(c).Known() {
+			f.add(fmt.Sprintf("%s[%d]", at, i), "%q is no outcome of a request: write codes of docs/contracts.md, such as %s", c, schemas.InvalidRequest)
+		}
+	}
+}
+
+func rolledUp(by []string) bool {
+	return !slices.ContainsFunc(by, func(n string) bool { return n != "model" && n != "tenant" })
+}
+
+func (f *faults) burn(at string, r *BurnRule) {
+	f.rule(at, &r.Rule)
+	f.dangling(at+".models", "model", r.Models, f.known.Models)
+	f.by(at+".by", r.By, []string{"model", "tenant", "provider", "endpoint"})
+	f.outcomes(at+".ignore", r.Ignore)
+	if !(r.Objective > 0 && r.Objective < 100) {
+		f.add(at+".objective", "%g is not between 0 and 100: write the percentage of requests that are to be good, such as 99.5", r.Objective)
+	}
+	if r.Within < 0 {
+		f.add(at+".within", "%s is below zero: leave it out where time does not matter", r.Within)
+	}
+	if r.Failures < 1 {
+		f.add(at+".min_failures", "%d is below one: write 1 or more", r.Failures)
+	}
+	if r.Period < time.Hour {
+		f.add(at+".period", "%s is too short: write the period of the objective, such as 720h", r.Period)
+	}
+	for i, w := range r.Windows {
+		path := fmt.Sprintf("%s.windows[%d]", at, i)
+		f.severity(path+".severity", w.Severity, true)
+		switch {
+		case w.Short < time.Minute || w.Long <= w.Short || w.Long > 31*24*time.Hour:
+			f.add(path, "%s and %s are no pair: write a short window of 1m or more and a longer one up to 744h, such as {long: 1h, short: 5m, rate: 14.4}", w.Long, w.Short)
+		case w.Long > RawLimit && !rolledUp(r.By):
+			f.add(path+".long", "windows above %s are counted by model and tenant only: write a shorter one, or another by", RawLimit)
+		case w.Long > RawLimit && (w.Long%time.Hour != 0 || w.Short > RawLimit && w.Short%time.Hour != 0):
+			f.add(path, "windows above %s are counted in whole hours: write such ones", RawLimit)
+		}
+		if !(w.Rate > 0) || w.Rate*(100-r.Objective) > 100 {
+			f.add(path+".rate", "%g can't be exceeded with an objective of %g %%: write more than 0 and less than %.4g", w.Rate, r.Objective, 100/(100-r.Objective))
+		}
+	}
+}
+
+func (f *faults) anomaly(at string, r *AnomalyRule) {
+	f.rule(at, &r.Rule)
+	f.oneOf(at+".measure", r.Measure, Measures())
+	f.dangling(at+".models", "model", r.Models, f.known.Models)
+	f.outcomes(at+".ignore", r.Ignore)
+	switch r.Measure {
+	case Probability:
+		f.by(at+".by", r.By, []string{"endpoint"})
+	case Spend:
+		f.by(at+".by", r.By, []string{"model", "tenant", "provider"})
+	default:
+		f.by(at+".by", r.By, []string{"model", "tenant", "provider", "endpoint"})
+	}
+	if r.Measure == Probability && len(r.Models)+len(r.Tenants) > 0 {
+		f.add(at+".models", "endpoints serve all models and tenants: leave models and tenants out")
+	}
+	if r.Step < time.Minute || r.Step > 24*time.Hour {
+		f.add(at+".step", "%s is not between 1m and 24h: write 5m", r.Step)
+	}
+	if r.Above == nil {
+		if !(r.Score > 0 && r.Score <= 1) {
+			f.add(at+".score", "%g is not between 0 and 1: write 0.5", r.Score)
+		}
+		if r.For != 0 {
+			f.add(at+".for", "an anomaly is a single step: leave it out, and see keep")
+		}
+		if r.Step > 0 && (r.History < 150*r.Step || r.History > 4000*r.Step) {
+			f.add(at+".history", "%s is not between 150 and 4000 steps: write %s or more", r.History, 150*r.Step)
+		}
+	}
+}
+
+// Faults returns what is wrong with a complete receiver; paths are within it.
+func (r *Receiver) Faults() []Fault {
+	f := &faults{}
+	if r.Name == "" {
+		f.add("name", "the receiver has no name: write one, such as on-call")
+	}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"wait", r.Wait}, {"interval", r.Interval}, {"repeat", r.Repeat}} {
+		if d.value < 0 || d.name == "repeat" && d.value < time.Minute {
+			f.add(d.name, "%s is too short: leave it out for the default", d.value)
+		}
+	}
+	return f.all
+}
