@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sira-ai/sira/handlers/alert"
 	"github.com/sira-ai/sira/handlers/anomaly/fleet"
 	"github.com/sira-ai/sira/handlers/balance"
 	"github.com/sira-ai/sira/handlers/balance/limit"
@@ -246,6 +247,7 @@ func Defaults() Config {
 		Batch:      BatchConfig{MaxRequests: 1000, MaxBytes: maxBatchBytes, MaxWait: time.Minute},
 		Fetch:      fetch.Defaults(),
 		Tracing:    tracing.Defaults(),
+		Alerts:     AlertsConfig{Config: alert.Defaults()},
 		Simulator:  simulate.Config{Listen: "127.0.0.1:8089"},
 	}
 }

@@ -34,12 +34,12 @@ const (
 
 // Finding is a condition that holds at a look.
 type Finding struct {
-	Labels    map[string]string
-	Severity  string // empty: the rule's
-	Level     int    // how bad; comparable within the rule
-	Value     float64
-	Threshold float64
-	Summary   string // one sentence, without content of requests
+	Labels    map[string]string `json:"labels"`
+	Severity  string            `json:"severity,omitempty"` // empty: the rule's
+	Level     int               `json:"level"`              // how bad; comparable within the rule
+	Value     float64           `json:"value"`
+	Threshold float64           `json:"threshold"`
+	Summary   string            `json:"summary"` // one sentence, without content of requests
 }
 
 // Board is all alerts that are not over, and those that were until a moment ago. It

@@ -19,6 +19,9 @@ type Config struct {
 	Forecast []ForecastRule `json:"forecast,omitempty"`
 }
 
+// Defaults returns the configuration of an empty document: no rules.
+func Defaults() Config { return Config{Every: 30 * time.Second} }
+
 // Rule is what all kinds of rules have in common.
 type Rule struct {
 	Name     string            `json:"name"`
@@ -165,7 +168,7 @@ func (c *Config) Rules() []Rule {
 
 // Complete sets what the document left out.
 func (c *Config) Complete() {
-	unset(&c.Every, 30*time.Second)
+	unset(&c.Every, Defaults().Every)
 	for i := range c.Burn {
 		c.Burn[i].complete()
 	}

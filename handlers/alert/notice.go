@@ -56,6 +56,7 @@ func (b *Board) groups(r *Receiver, rules []Rule, silences []Silence, now time.T
 	}
 	out := make([]*group, 0, len(by))
 	for _, key := range slices.Sorted(maps.Keys(by)) {
+		slices.SortStableFunc(by[key].alerts, func(a, b *schemas.Alert) int { return a.FiredAt.Compare(b.FiredAt) })
 		out = append(out, by[key])
 	}
 	return out

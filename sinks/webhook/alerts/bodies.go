@@ -166,8 +166,9 @@ type postableAlert struct {
 }
 
 // postable leaves value and level to the annotations: a label that changes would
-// make another alert of it. Nor is the severity of a burn rate one of the labels
-// that identify it, but Alertmanager routes by it, so it is there all the same.
+// make another alert of it. The severity is a label all the same, since routes go by
+// it: an alert that becomes a page is a second one there, and the first one ends when
+// it is not sent again.
 func postable(n *schemas.AlertNotice) []postableAlert {
 	out := make([]postableAlert, 0, len(n.Firing)+len(n.Resolved))
 	for _, all := range [][]schemas.Alert{n.Firing, n.Resolved} {
