@@ -37,7 +37,7 @@ func (c *AlertsConfig) Tellers() []alert.Receiver {
 
 // complete sets what the document left out.
 func (c *AlertsConfig) complete() {
-	c.Config.Complete()
+	c.Complete()
 	for i := range c.Receivers {
 		r := &c.Receivers[i]
 		r.Relay = r.Relays()
@@ -52,10 +52,10 @@ func (d *document) alerts(cfg *Config) {
 	known := alert.Known{}
 	for i := range c.Receivers {
 		r, at := &c.Receivers[i], fmt.Sprintf("alerts.receivers[%d]", i)
-		for _, f := range r.Receiver.Faults() {
+		for _, f := range r.Faults() {
 			d.path(at+"."+f.Path, f.Message)
 		}
-		if err := r.Config.Validate(); err != nil {
+		if err := r.Validate(); err != nil {
 			for line := range strings.SplitSeq(err.Error(), "\n") {
 				d.path(at, line)
 			}

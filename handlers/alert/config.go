@@ -176,11 +176,11 @@ func (c *Config) Complete() {
 		c.Anomaly[i].complete()
 	}
 	for i := range c.Budget {
-		c.Budget[i].Rule.complete(KindBudget, Ticket)
+		c.Budget[i].fill(KindBudget, Ticket)
 	}
 	for i := range c.Forecast {
 		r := &c.Forecast[i]
-		r.Rule.complete(KindForecast, Ticket)
+		r.fill(KindForecast, Ticket)
 		unset(&r.Keep, 2*time.Hour) // the forecast is made once an hour
 		unset(&r.Ahead, 72*time.Hour)
 		unset(&r.When, "expected")
@@ -195,13 +195,13 @@ func unset[T comparable](v *T, value T) {
 	}
 }
 
-func (r *Rule) complete(kind, severity string) {
+func (r *Rule) fill(kind, severity string) {
 	r.Kind = kind
 	unset(&r.Severity, severity)
 }
 
 func (r *BurnRule) complete() {
-	r.Rule.complete(KindBurn, Page)
+	r.fill(KindBurn, Page)
 	unset(&r.Period, 30*24*time.Hour)
 	unset(&r.Failures, 5)
 	if r.Ignore == nil {
@@ -225,7 +225,7 @@ func (r *BurnRule) complete() {
 }
 
 func (r *AnomalyRule) complete() {
-	r.Rule.complete(KindAnomaly, Ticket)
+	r.fill(KindAnomaly, Ticket)
 	unset(&r.Currency, "USD")
 	unset(&r.Step, 5*time.Minute)
 	unset(&r.History, 72*time.Hour)

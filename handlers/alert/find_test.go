@@ -91,7 +91,10 @@ func TestHighestThresholdOfABudgetSpeaks(t *testing.T) {
 		want string
 		says string
 	}{
-		{"hard", 49.9, "", ""}, {"hard", 50, "ticket 50", "at 100 %"}, {"hard", 99.9, "ticket 80", "at 100 %"}, {"hard", 100, "page 100", "fail with budget_exceeded until"},
+		{"hard", 49.9, "", ""},
+		{"hard", 50, "ticket 50", "at 100 %"},
+		{"hard", 99.9, "ticket 80", "at 100 %"},
+		{"hard", 100, "page 100", "fail with budget_exceeded until"},
 		{"soft", 130, "ticket 100", "go on beyond"},
 	} {
 		got := ""

@@ -236,6 +236,15 @@ ORDER BY event_time DESC, seq DESC LIMIT 1`, budget, from.UnixMilli())
 	return s, found, nil
 }
 
+// having is a condition on the labels of a cost.
+func having(labels map[string]string) string {
+	parts := make([]string, 0, len(labels))
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		parts = append(parts, " AND labels["+text(k)+"] = "+text(labels[k]))
+	}
+	return strings.Join(parts, "")
+}
+
 // SpendByHour returns what was spent in each hour, adjustments included, from the
 // first hour that has anything up to to. Empty tenant and labels mean all.
 func SpendByHour(ctx context.Context, conn driver.Conn, tenant string, labels map[string]string, currency string, from, to time.Time) ([]float64, error) {
@@ -246,9 +255,7 @@ func SpendByHour(ctx context.Context, conn driver.Conn, tenant string, labels ma
 	}
 	source := "SELECT hour AS h, costs_1h.amount AS paid FROM costs_1h WHERE currency = %[1]s AND hour >= toDateTime(%[2]d, 'UTC') AND hour < toDateTime(%[3]d, 'UTC')%[4]s"
 	if len(labels) > 0 { // the rollup does not know them
-		for _, k := range slices.Sorted(maps.Keys(labels)) {
-			dims += " AND labels[" + text(k) + "] = " + text(labels[k])
-		}
+		dims += having(labels)
 		source = "SELECT toStartOfHour(event_time) AS h, costs.amount AS paid FROM costs WHERE currency = %[1]s AND event_time >= toDateTime64(%[2]d, 3, 'UTC') AND event_time < toDateTime64(%[3]d, 3, 'UTC')%[4]s"
 	}
 	sql := fmt.Sprintf("SELECT toUnixTimestamp(h), toFloat64(sum(paid)) FROM ("+source+

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html"
 	"html/template"
+	"slices"
 	"time"
 )
 
@@ -58,8 +59,8 @@ func DrawBand(title, xLabel, yLabel string, x, y Axis, lines []Line, band Band) 
 	for _, p := range band.Points {
 		fmt.Fprintf(&b, "%.1f,%.1f ", f.px(p[0]), f.py(p[2]))
 	}
-	for i := len(band.Points) - 1; i >= 0; i-- {
-		fmt.Fprintf(&b, "%.1f,%.1f ", f.px(band.Points[i][0]), f.py(band.Points[i][1]))
+	for _, p := range slices.Backward(band.Points) {
+		fmt.Fprintf(&b, "%.1f,%.1f ", f.px(p[0]), f.py(p[1]))
 	}
 	fmt.Fprintf(&b, `"><title>%s</title></polygon>`+"\n", html.EscapeString(band.Name))
 	return draw(title, xLabel, yLabel, x, y, lines, b.Bytes())

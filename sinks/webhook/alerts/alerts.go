@@ -167,8 +167,7 @@ var errNoRequest = errors.New("making request: the address is not usable")
 func (s *Sender) post(req *http.Request) error {
 	resp, err := s.client.Do(req)
 	if err != nil {
-		var at *url.Error
-		if errors.As(err, &at) {
+		if at, ok := errors.AsType[*url.Error](err); ok {
 			err = at.Err // url.Error quotes the address, which is a secret
 		}
 		return fmt.Errorf("posting notice: %w", err)
