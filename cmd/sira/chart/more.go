@@ -27,6 +27,7 @@ func Times(from, to time.Time) Axis {
 		{6 * time.Hour, "Jan 2 15:04"},
 		{24 * time.Hour, "Jan 2"},
 		{7 * 24 * time.Hour, "Jan 2"},
+		{14 * 24 * time.Hour, "Jan 2"},
 		{30 * 24 * time.Hour, "Jan 2"},
 		{365 * 24 * time.Hour, "2006"},
 	} {
