@@ -142,6 +142,9 @@ func (k *Keeper) step(ctx context.Context, now time.Time) {
 		return
 	}
 	k.judge(ctx, now)
+	if ctx.Err() != nil { // half a look is none
+		return
+	}
 	k.took.Observe(time.Since(now).Seconds())
 	k.readSilences(ctx, now)
 	k.save(ctx, now) // before anybody is told: who takes over should know why
