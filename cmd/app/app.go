@@ -189,6 +189,9 @@ func (a *App) start(ctx context.Context, g *group) error {
 		if err := a.startAnalyst(g); err != nil {
 			return err
 		}
+		if err := a.startAlerts(g); err != nil {
+			return err
+		}
 	}
 	if a.has(RoleWorker) {
 		return a.startWorker(ctx, g)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sira-ai/sira/handlers/alert"
 	"github.com/sira-ai/sira/handlers/anomaly/fleet"
 	"github.com/sira-ai/sira/handlers/balance"
 	"github.com/sira-ai/sira/handlers/balance/limit"
@@ -50,6 +51,7 @@ type Config struct {
 	Budgets    []budget.Config       `json:"budgets,omitempty"`
 	Webhooks   []webhook.Config      `json:"webhooks,omitempty"`
 	Tracing    tracing.Config        `json:"tracing,omitzero"`
+	Alerts     AlertsConfig          `json:"alerts,omitzero"`
 	Simulator  simulate.Config       `json:"simulator,omitzero"`
 
 	// Version names the document's content: the first 12 hex digits of its SHA-256.
@@ -245,6 +247,7 @@ func Defaults() Config {
 		Batch:      BatchConfig{MaxRequests: 1000, MaxBytes: maxBatchBytes, MaxWait: time.Minute},
 		Fetch:      fetch.Defaults(),
 		Tracing:    tracing.Defaults(),
+		Alerts:     AlertsConfig{Config: alert.Defaults()},
 		Simulator:  simulate.Config{Listen: "127.0.0.1:8089"},
 	}
 }

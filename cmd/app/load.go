@@ -129,7 +129,7 @@ func (d *document) decode(n ast.Node, v reflect.Value, path string) {
 	if _, null := n.(*ast.NullNode); null {
 		return
 	}
-	if v.Kind() == reflect.Pointer && v.Type().Elem().Kind() == reflect.Struct {
+	if v.Kind() == reflect.Pointer && !decodesItself(v.Type()) { // the library leaves one to a scalar nil
 		if v.IsNil() {
 			v.Set(reflect.New(v.Type().Elem()))
 		}
@@ -456,6 +456,7 @@ func (d *document) validate(cfg *Config) {
 	}
 	d.providers(cfg)
 	d.budgets(cfg)
+	d.alerts(cfg)
 	for i, w := range cfg.Webhooks {
 		check(fmt.Sprintf("webhooks[%d]", i), cfg.webhook(w).Validate())
 	}

@@ -66,7 +66,7 @@ zzzzzz: 1
 		"7:7 kafka.lanes[0].wieght: did you mean weight?",
 		"10:5 invoke.backoff.initail: did you mean initial?",
 		"15:9 models[0].targets[0].modell: did you mean model?",
-		"16:1 zzzzzz: there are balance, batch, blobs, budgets, clickhouse",
+		"16:1 zzzzzz: there are alerts, balance, batch, blobs, budgets, clickhouse",
 	)
 }
 
@@ -266,6 +266,44 @@ func TestExampleDocumentsLoad(t *testing.T) {
 		}
 		if _, err := Load(f); err != nil {
 			t.Errorf("%s:\n%v", f, err)
+		}
+	}
+}
+
+// static_membership: false was read, found to be fine, and forgotten: the YAML library
+// leaves a pointer to a scalar nil.
+func TestKeyThatIsFalseIsNotOneThatIsLeftOut(t *testing.T) {
+	t.Parallel()
+	cfg, err := Parse("sira.yaml", []byte("worker: {static_membership: false}\nalerts: {anomaly: [{name: a, measure: failing_percent, above: 0}]}\n"))
+	if err != nil || cfg.Worker.Static == nil || *cfg.Worker.Static || cfg.Alerts.Anomaly[0].Above == nil || *cfg.Alerts.Anomaly[0].Above != 0 {
+		t.Errorf("error %v, worker %+v, alerts %+v", err, cfg.Worker, cfg.Alerts)
+	}
+	if cfg, err = Parse("sira.yaml", []byte("worker: {static_membership: }\n")); err != nil || cfg.Worker.Static != nil {
+		t.Errorf("without a value: error %v, worker %+v", err, cfg.Worker)
+	}
+}
+
+func TestAlertFaultsHaveTheirPlace(t *testing.T) {
+	t.Parallel()
+	_, err := Parse("sira.yaml", []byte(`alerts:
+  receivers:
+    - {name: ops, kind: slack, url: "http://example.com"}
+    - {name: ops, kind: pager}
+  burn:
+    - name: answers
+      objective: 99.5
+      models: [gpt-4]
+      to: [opss]
+  budget:
+    - {name: money, budgets: [none]}
+`))
+	for _, says := range []string{
+		"sira.yaml:3:7: alerts.receivers[0]: url: write https://host/path", "sira.yaml:4:14: alerts.receivers[1].name: there are two receivers", `"pager" is unknown; write webhook, slack or alertmanager`,
+		`sira.yaml:8:16: alerts.burn[0].models[0]: no model is named "gpt-4"; there are `, `sira.yaml:9:12: alerts.burn[0].to[0]: no receiver is named "opss"; there are ops`,
+		`alerts.budget[0].budgets[0]: no budget is named "none"; there are none yet`,
+	} {
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("no %q in\n%v", says, err)
 		}
 	}
 }

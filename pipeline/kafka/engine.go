@@ -100,6 +100,7 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) lane(ctx context.Context, i int) {
 	cfg := &e.cfg.Lanes[i]
 	log := e.cfg.Log.With(zap.String("lane", cfg.Name))
+	e.metrics.begin(cfg.Name)
 	pause := 100 * time.Millisecond
 	for ctx.Err() == nil {
 		s := e.newSession(i, log)

@@ -62,6 +62,14 @@ func (m *engineMetrics) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
+// begin shows the counters of a lane at zero: of one that appears with its first
+// event, no rate can tell that there was one.
+func (m *engineMetrics) begin(lane string) {
+	m.aborts.WithLabelValues(lane)
+	m.restarts.WithLabelValues(lane)
+	m.settled.WithLabelValues(lane)
+}
+
 func (m *engineMetrics) vectors() []prometheus.Collector {
 	return []prometheus.Collector{m.commits, m.aborts, m.settled, m.mapBytes, m.restarts}
 }

@@ -137,7 +137,7 @@ func (w *Webhook) post(ctx context.Context, id string, body []byte) (status int,
 	req.Header.Set("User-Agent", "sira")
 	req.Header.Set("webhook-id", id)
 	req.Header.Set("webhook-timestamp", at)
-	req.Header.Set("webhook-signature", "v1,"+w.sign(id, at, body))
+	req.Header.Set("webhook-signature", Sign(w.key, id, at, body))
 	resp, err := w.client.Do(req)
 	if err != nil {
 		return 0, fmt.Errorf("posting: %w", err)
@@ -147,10 +147,11 @@ func (w *Webhook) post(ctx context.Context, id string, body []byte) (status int,
 	return resp.StatusCode, nil
 }
 
-// sign returns the signature of Standard Webhooks, version 1.
-func (w *Webhook) sign(id, timestamp string, body []byte) string {
-	mac := hmac.New(sha256.New, w.key)
+// Sign returns the signature of Standard Webhooks, version 1, as its header carries
+// it. timestamp is in seconds since 1970.
+func Sign(key []byte, id, timestamp string, body []byte) string {
+	mac := hmac.New(sha256.New, key)
 	_, _ = fmt.Fprintf(mac, "%s.%s.", id, timestamp)
 	_, _ = mac.Write(body)
-	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }

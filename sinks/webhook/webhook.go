@@ -53,11 +53,11 @@ const (
 // Validate returns all faults, each saying what to write instead.
 func (c Config) Validate() error {
 	var errs []error
-	if u, err := url.Parse(c.URL); err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname()))) {
-		errs = append(errs, errors.New("url: write https://host/path without a login; http is for 127.0.0.1 and localhost"))
+	if err := CheckURL(c.URL); err != nil {
+		errs = append(errs, fmt.Errorf("url: %w", err))
 	}
-	if key, err := signingKey(c.Secret); err != nil || len(key) < minSecretBytes {
-		errs = append(errs, fmt.Errorf("secret: write %s and at least %d bytes in base64, as `openssl rand -base64 32` prints them", secretPrefix, minSecretBytes))
+	if _, err := SigningKey(c.Secret); err != nil {
+		errs = append(errs, fmt.Errorf("secret: %w", err))
 	}
 	if len(c.Topics) == 0 || slices.Contains(c.Topics, "") {
 		errs = append(errs, errors.New("topics: name the result topics to follow, such as [sira.results]"))
@@ -81,17 +81,39 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+var (
+	errURL    = errors.New("write https://host/path without a login; http is for 127.0.0.1 and localhost")
+	errSecret = fmt.Errorf("write %s and at least %d bytes in base64, as `openssl rand -base64 32` prints them", secretPrefix, minSecretBytes)
+)
+
+// CheckURL says what to write instead of an address that nothing is to be sent to.
+func CheckURL(address string) error {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname()))) {
+		return errURL
+	}
+	return nil
+}
+
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// signingKey returns the bytes to sign with.
-func signingKey(s catalog.Secret) ([]byte, error) {
+// SigningKey returns the bytes to sign with: those after whsec_ in base64, or the
+// text itself.
+func SigningKey(s catalog.Secret) ([]byte, error) {
+	key := []byte(s.Reveal())
 	if encoded, ok := strings.CutPrefix(s.Reveal(), secretPrefix); ok {
-		return base64.StdEncoding.DecodeString(encoded)
+		var err error
+		if key, err = base64.StdEncoding.DecodeString(encoded); err != nil {
+			return nil, errSecret // the decoder's error may quote the secret
+		}
 	}
-	return []byte(s.Reveal()), nil
+	if len(key) < minSecretBytes {
+		return nil, errSecret
+	}
+	return key, nil
 }
 
 // Deps are what a Webhook works with.
@@ -126,7 +148,7 @@ func New(cfg Config, deps Deps) (*Webhook, error) {
 	if deps.Log == nil {
 		deps.Log = zap.NewNop()
 	}
-	key, err := signingKey(cfg.Secret)
+	key, err := SigningKey(cfg.Secret)
 	if err != nil {
 		return nil, fmt.Errorf("configuring webhook: %w", err)
 	}

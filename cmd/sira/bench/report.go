@@ -7,6 +7,8 @@ import (
 	"io"
 	"math"
 	"strconv"
+
+	"github.com/sira-ai/sira/cmd/sira/chart"
 )
 
 //go:embed report.html
@@ -64,10 +66,10 @@ func WriteReport(w io.Writer, names []string, runs ...*Run) error {
 func percent(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" }
 
 // draw finishes a figure.
-func (f figure) draw(xLabel, yLabel string, x, y axis, lines []line) figure {
-	f.Chart = chart(f.Title, xLabel, yLabel, x, y, lines)
+func (f figure) draw(xLabel, yLabel string, x, y chart.Axis, lines []chart.Line) figure {
+	f.Chart = chart.Draw(f.Title, xLabel, yLabel, x, y, lines)
 	for _, l := range lines {
-		f.Legend = append(f.Legend, legend{l.name, l.colour % 6, l.dashed})
+		f.Legend = append(f.Legend, legend{l.Name, l.Colour % 6, l.Dashed})
 	}
 	return f
 }
@@ -79,7 +81,7 @@ func percentileFigure(names []string, runs []*Run) (figure, error) {
 		Title: "Latency by percentile",
 		Note:  "How many percent of the requests took at most so long, from their intended time. Each nine takes the same room.",
 	}
-	var lines []line
+	var lines []chart.Line
 	var most int64
 	lowest, highest := math.Inf(1), 0.0
 	add := func(name string, s *Series) error {
@@ -87,7 +89,7 @@ func percentileFigure(names []string, runs []*Run) (figure, error) {
 		if err != nil || s.Count == 0 {
 			return err
 		}
-		l := line{name: name, colour: len(lines)}
+		l := chart.Line{Name: name, Colour: len(lines)}
 		most = max(most, s.Count)
 		last := math.Log10(float64(s.Count))
 		const steps = 160
@@ -95,7 +97,7 @@ func percentileFigure(names []string, runs []*Run) (figure, error) {
 			x := last * float64(i) / steps
 			v := millis(h.ValueAtQuantile(100 * (1 - math.Pow(10, -x))))
 			lowest, highest = min(lowest, v), max(highest, v)
-			l.points = append(l.points, [2]float64{x, v})
+			l.Points = append(l.Points, [2]float64{x, v})
 		}
 		lines = append(lines, l)
 		return nil
@@ -114,7 +116,7 @@ func percentileFigure(names []string, runs []*Run) (figure, error) {
 			}
 		}
 	}
-	return f.draw("percentile", "milliseconds", nines(most), logarithmic(lowest, highest), lines), nil
+	return f.draw("percentile", "milliseconds", chart.Nines(most), chart.Logarithmic(lowest, highest), lines), nil
 }
 
 // prefix names a curve of one of several runs.
@@ -127,35 +129,35 @@ func prefix(names []string, i int, what string) string {
 
 func latencyFigure(names []string, runs []*Run) figure {
 	f := figure{Title: "Latency over time", Note: "Of the requests that were meant to be sent then. The 99th percentile of few requests is their slowest one."}
-	var lines []line
+	var lines []chart.Line
 	lowest, highest, end := math.Inf(1), 0.0, 0.0
 	for i, r := range runs {
-		p50, p99 := line{name: prefix(names, i, "p50"), colour: i}, line{name: prefix(names, i, "p99"), colour: i, dashed: true}
+		p50, p99 := chart.Line{Name: prefix(names, i, "p50"), Colour: i}, chart.Line{Name: prefix(names, i, "p99"), Colour: i, Dashed: true}
 		for _, p := range r.Curve {
 			if p.P50 == 0 {
 				continue
 			}
 			lowest, highest, end = min(lowest, p.P50), max(highest, p.P99), max(end, p.At)
-			p50.points = append(p50.points, [2]float64{p.At, p.P50})
-			p99.points = append(p99.points, [2]float64{p.At, p.P99})
+			p50.Points = append(p50.Points, [2]float64{p.At, p.P50})
+			p99.Points = append(p99.Points, [2]float64{p.At, p.P99})
 		}
 		lines = append(lines, p50, p99)
 	}
-	return f.draw("seconds", "milliseconds", linear(end), logarithmic(lowest, highest), lines)
+	return f.draw("seconds", "milliseconds", chart.Linear(end), chart.Logarithmic(lowest, highest), lines)
 }
 
 func rateFigure(names []string, runs []*Run) figure {
 	f := figure{Title: "Requests a second", Note: "Sent, and answered. A gap between the two is a queue that grows."}
-	var lines []line
+	var lines []chart.Line
 	highest, end := 0.0, 0.0
 	for i, r := range runs {
-		sent, answered := line{name: prefix(names, i, "sent"), colour: i, dashed: true}, line{name: prefix(names, i, "answered"), colour: i}
+		sent, answered := chart.Line{Name: prefix(names, i, "sent"), Colour: i, Dashed: true}, chart.Line{Name: prefix(names, i, "answered"), Colour: i}
 		for _, p := range r.Curve {
 			highest, end = max(highest, p.Sent, p.Answered), max(end, p.At)
-			sent.points = append(sent.points, [2]float64{p.At, p.Sent})
-			answered.points = append(answered.points, [2]float64{p.At, p.Answered})
+			sent.Points = append(sent.Points, [2]float64{p.At, p.Sent})
+			answered.Points = append(answered.Points, [2]float64{p.At, p.Answered})
 		}
 		lines = append(lines, sent, answered)
 	}
-	return f.draw("seconds", "a second", linear(end), linear(highest), lines)
+	return f.draw("seconds", "a second", chart.Linear(end), chart.Linear(highest), lines)
 }
