@@ -39,8 +39,6 @@ type Tracer interface {
 // Drain for the jobs in flight, cuts off what is left, and returns. When it
 // returns, no goroutine of its own is left. It returns nil after a clean stop.
 func (r *Runner) Run(ctx context.Context) error {
-	hard, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
 	var (
 		wg      sync.WaitGroup
 		slots   = make(chan struct{}, r.Concurrency)
@@ -70,7 +68,7 @@ func (r *Runner) Run(ctx context.Context) error {
 			workers++
 			wg.Go(func() {
 				for ok := true; ok; d, ok = <-work {
-					r.handle(hard, d)
+					r.handle(d)
 					<-slots
 				}
 			})
@@ -82,21 +80,17 @@ func (r *Runner) Run(ctx context.Context) error {
 	if errors.Is(err, io.EOF) || ctx.Err() != nil {
 		err = nil
 	}
-	overdue := time.AfterFunc(r.Drain, cut)
+	overdue := time.AfterFunc(r.Drain, r.Source.Cut)
 	wg.Wait()
 	overdue.Stop()
 	return err
 }
 
 // handle takes one job through and settles it, or gives it back.
-func (r *Runner) handle(hard context.Context, d Delivery) {
-	ctx, cancel := context.WithCancel(hard)
-	defer cancel()
-	stop := d.OnLost(cancel)
-	defer stop()
-	s, err := r.settlement(ctx, d)
+func (r *Runner) handle(d Delivery) {
+	s, err := r.settlement(d.Life, d)
 	if err != nil {
-		if ctx.Err() == nil {
+		if d.Life.Err() == nil {
 			r.Log.Warn("job given back", zap.Error(err))
 		}
 		d.Release(err)

@@ -21,8 +21,11 @@ type queue struct {
 	left              atomic.Int64
 	end               error // after the last job; nil: wait for ctx
 	settled, released atomic.Int64
-	lost              context.Context //nolint:containedctx // stands for the ownership of a partition
+	life              context.Context //nolint:containedctx // stands for the ownership of a partition
+	lose              context.CancelFunc
 }
+
+func (q *queue) Cut() { q.lose() }
 
 func (q *queue) Receive(ctx context.Context) (Delivery, error) {
 	if q.left.Add(-1) < 0 {
@@ -42,7 +45,7 @@ func (q *queue) Receive(ctx context.Context) (Delivery, error) {
 	}
 	return Delivery{
 		Open:    func(context.Context) (*Job, error) { return jobDue(time.Hour), nil },
-		OnLost:  func(f func()) func() bool { return context.AfterFunc(q.lost, f) },
+		Life:    q.life,
 		Settle:  func(Settlement) { end(&q.settled) },
 		Release: func(error) { end(&q.released) },
 	}, nil
@@ -53,7 +56,8 @@ type noOutputs struct{ err error }
 func (o noOutputs) Outputs(context.Context, *Job) (Settlement, error) { return Settlement{}, o.err }
 
 func newQueue(n int64, end error) *queue {
-	q := &queue{end: end, lost: context.Background()}
+	q := &queue{end: end}
+	q.life, q.lose = context.WithCancel(context.Background())
 	q.left.Store(n)
 	return q
 }
@@ -181,7 +185,7 @@ func TestLostJobIsCutOffAtOnce(t *testing.T) {
 		lost, lose := context.WithTimeout(context.Background(), 5*time.Second)
 		defer lose()
 		q := newQueue(2, io.EOF)
-		q.lost = lost
+		q.life = lost
 		began := time.Now()
 		if err := runnerOf(q, hang).Run(t.Context()); err != nil {
 			t.Fatal(err)

@@ -50,10 +50,9 @@ type Delivery struct {
 	// request gives a job with Failure and Dead set, not an error; an error means
 	// that the job could not be read now, and that it must be released.
 	Open func(ctx context.Context) (*Job, error)
-	// OnLost calls f in its own goroutine once the job no longer belongs to this
-	// source, so that its outcome would be thrown away. The returned function takes
-	// that back.
-	OnLost func(f func()) (stop func() bool)
+	// Life ends once the job no longer belongs to this source, so that its outcome
+	// would be thrown away, or when the source is Cut.
+	Life context.Context //nolint:containedctx // of the job, not of a call
 	// Settle hands over what became of the job. The source makes it durable soon;
 	// Settle does not wait for that and does not block for long.
 	Settle func(Settlement)
@@ -70,6 +69,8 @@ var ErrHopeless = errors.New("trying again is of no use")
 
 // Source yields jobs.
 type Source interface {
+	// Cut ends the Life of every job that was handed over and is not settled.
+	Cut()
 	// Receive blocks until a job is ready, ctx is done, or nothing more will
 	// come, which it reports as io.EOF. It is safe for concurrent use.
 	Receive(ctx context.Context) (Delivery, error)

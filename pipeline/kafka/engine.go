@@ -167,6 +167,15 @@ func (e *Engine) Ready() error {
 	return errors.Join(errs...)
 }
 
+// Cut implements pipeline.Source.
+func (e *Engine) Cut() {
+	for i := range e.cfg.Lanes {
+		if s := e.session(i); s != nil {
+			s.cut()
+		}
+	}
+}
+
 // Receive implements pipeline.Source.
 func (e *Engine) Receive(ctx context.Context) (pipeline.Delivery, error) {
 	for {
@@ -222,7 +231,7 @@ func (e *Engine) delivery(it *item) pipeline.Delivery {
 			}
 			return job, err
 		},
-		OnLost: func(f func()) func() bool { return context.AfterFunc(it.tracker.life, f) },
+		Life: it.tracker.work,
 		Settle: func(out pipeline.Settlement) {
 			outputs := out.Outputs
 			if out.Retry > 0 || out.Collect != "" {

@@ -203,6 +203,18 @@ func (s *session) drop(parts map[string][]int32) {
 	}
 }
 
+// cut ends the calls in flight; what is finished is still committed.
+func (s *session) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.trackers {
+		t.cut()
+	}
+	for _, t := range s.limbo {
+		t.cut()
+	}
+}
+
 func contains(parts map[string][]int32, tp topicPartition) bool {
 	return slices.Contains(parts[tp.topic], tp.partition)
 }

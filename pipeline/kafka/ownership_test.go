@@ -196,7 +196,7 @@ func TestPartitionThatWasLostIsKnownByItsOffsetAlone(t *testing.T) {
 			m.fetches(10, "")
 			handed := m.reads(10, 20)
 			cut := make(chan struct{})
-			handed[9].OnLost(func() { close(cut) })
+			context.AfterFunc(handed[9].Life, func() { close(cut) })
 			settle(handed[:5])
 			m.commits(15)
 

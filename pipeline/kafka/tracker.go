@@ -32,6 +32,8 @@ type tracker struct {
 
 	life context.Context //nolint:containedctx // ends with the ownership of the partition, not with a call
 	end  context.CancelFunc
+	work context.Context //nolint:containedctx // of the calls for it; ends with life, or when a stop has waited long enough
+	cut  context.CancelFunc
 
 	mu       sync.Mutex
 	low      int64
@@ -66,8 +68,9 @@ type completion struct {
 // where none was committed (offset below zero).
 func newTracker(topic string, partition int32, id [16]byte, offset int64, done []run) *tracker {
 	life, end := context.WithCancel(context.Background())
+	work, cut := context.WithCancel(life)
 	return &tracker{
-		topic: topic, partition: partition, topicID: id, life: life, end: end,
+		topic: topic, partition: partition, topicID: id, life: life, end: end, work: work, cut: cut,
 		low: offset, next: offset, recover: done, chains: map[string][]*item{}, made: offset, committedOffset: offset,
 	}
 }
