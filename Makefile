@@ -61,7 +61,7 @@ integration: build chdb kafka ## Run the suites against Apache Kafka itself (nee
 	SIRA_INTEGRATION=1 $(GO) test -count=1 -timeout 40m -skip '$(LONGER)' ./integration/...
 
 # The suites that take minutes each.
-LONGER := NetworkFaults|RollingRestart|LoseTheirLeader|EveryRoleWorks|SlowCallsAreInFlight|StayFlat|Spenders|KilledWorkersSettle|PredictionHalves
+LONGER := NetworkFaults|RollingRestart|LoseTheirLeader|EveryRoleWorks|SlowCallsAreInFlight|StayFlat|Spenders|KilledWorkersSettle|PredictionHalves|TwentyDeadRecorders
 
 .PHONY: integration-longer
 integration-longer: build chdb kafka ## Run the suites of integration that take minutes each: faults, brokers, rights, load
@@ -98,6 +98,10 @@ fuzz: chdb ## Run every fuzz target for FUZZTIME, one after another
 .PHONY: bench
 bench: chdb ## Measure throughput and latency of the whole gateway
 	$(GO) run ./integration/bench $(ARGS)
+
+.PHONY: questions
+questions: chdb ## Load ROWS requests into ClickHouse and ask ten questions; fail if an answer takes too long
+	$(GO) run ./integration/questions -rows $(or $(ROWS),5000000) $(ARGS)
 
 .PHONY: gate
 gate: ## Fail if a request allocates more than it did, or Sira fell behind the bare loop

@@ -270,8 +270,8 @@ func (c *Config) PriceBook() (*cost.Book, error) {
 // startRecorder brings the tables up to date and starts filling them.
 func (a *App) startRecorder(ctx context.Context, g *group) error {
 	c := &a.cfg
-	err := a.persist(ctx, "clickhouse", func(ctx context.Context) error {
-		_, err := clickhouse.Migrate(ctx, c.ClickHouseDSN())
+	err := a.persist(ctx, "clickhouse", func(context.Context) error {
+		_, err := clickhouse.Migrate(ctx, c.ClickHouseDSN()) // it has limits of its own: rollups of large tables take minutes
 		if errors.Is(err, clickhouse.ErrChangedMigration) {
 			return permanent{err}
 		}

@@ -57,7 +57,7 @@ providers.`,
 	root.AddCommand(c.upCommand(), c.runCommand(), c.demoCommand(), c.enqueueCommand(), c.resultsCommand(), c.sqlCommand(), c.checkCommand(),
 		c.topicsCommand(), c.deadCommand(), c.auditCommand(), c.detectCommand(), c.routeCommand(), c.modelsCommand(), c.providerCommand(), c.versionCommand(),
 		c.pricesCommand(),
-		c.costCommand(), c.budgetCommand(), c.forecastCommand(), c.benchCommand(), c.doctorCommand(),
+		c.costCommand(), c.budgetCommand(), c.forecastCommand(), c.adviceCommand(), c.benchCommand(), c.doctorCommand(),
 		c.alertsCommand(), c.healthCommand(), c.reportCommand())
 	strict(root)
 	return root

@@ -105,10 +105,24 @@ func statements(text string) []string {
 // ErrChangedMigration means that a step was edited after it had been applied.
 var ErrChangedMigration = errors.New("migration was changed after it was applied")
 
+// fillTimeout bounds a statement of a migration. A new rollup is filled from all
+// that its table holds.
+const fillTimeout = time.Hour
+
 // Migrate brings the database to the newest step and returns the steps that it
 // applied. Every statement may run again, so a step that was cut off, or that two
-// processes apply at once, ends well.
+// processes apply at once, ends well. With large tables and new rollups it takes
+// minutes; recorders of the version before go on meanwhile.
 func Migrate(ctx context.Context, dsn string) ([]Migration, error) {
+	all, err := Migrations()
+	if err != nil {
+		return nil, err
+	}
+	return bring(ctx, dsn, all)
+}
+
+// bring makes the database and applies the steps that it lacks.
+func bring(ctx context.Context, dsn string, all []Migration) ([]Migration, error) {
 	opts, err := options(dsn)
 	if err != nil {
 		return nil, err
@@ -126,25 +140,22 @@ func Migrate(ctx context.Context, dsn string) ([]Migration, error) {
 	if err = errors.Join(err, admin.Close()); err != nil {
 		return nil, fmt.Errorf("creating database %s: %w", database, err)
 	}
-	conn, _, err := Open(dsn)
+	opts.Auth.Database, opts.ReadTimeout = database, fillTimeout
+	conn, err := clickhouse.Open(opts)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("opening clickhouse: %w", err)
 	}
 	defer conn.Close()
-	return migrate(ctx, conn)
+	return migrate(ctx, conn, all)
 }
 
-func migrate(ctx context.Context, conn driver.Conn) ([]Migration, error) {
+func migrate(ctx context.Context, conn driver.Conn, all []Migration) ([]Migration, error) {
 	err := conn.Exec(ctx, `CREATE TABLE IF NOT EXISTS schema_migrations (version UInt32, name String, checksum String, applied_at DateTime('UTC'))
 ENGINE = ReplacingMergeTree ORDER BY version`)
 	if err != nil {
 		return nil, fmt.Errorf("creating table of migrations: %w", err)
 	}
 	known, err := applied(ctx, conn)
-	if err != nil {
-		return nil, err
-	}
-	all, err := Migrations()
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +168,11 @@ ENGINE = ReplacingMergeTree ORDER BY version`)
 			continue
 		}
 		for i, s := range m.Statements {
-			if err := conn.Exec(ctx, s); err != nil {
+			err := conn.Exec(ctx, s)
+			if err == nil && pausing.MatchString(s) {
+				err = quiet(ctx, conn)
+			}
+			if err != nil {
 				return done, fmt.Errorf("applying migration %s, statement %d: %w", m.Name, i+1, err)
 			}
 		}
@@ -167,6 +182,31 @@ ENGINE = ReplacingMergeTree ORDER BY version`)
 		done = append(done, m)
 	}
 	return done, nil
+}
+
+// pausing is a statement that refuses inserts from now on. Recorders try again
+// until a later one lifts it.
+var pausing = regexp.MustCompile(`^ALTER TABLE \w+ ADD CONSTRAINT IF NOT EXISTS c_paused `)
+
+// quiet returns when the inserts have ended that began before they were refused.
+func quiet(ctx context.Context, conn driver.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, insertTimeout)
+	defer cancel()
+	for since := time.Now(); ; {
+		var running uint64
+		const sql = "SELECT count() FROM system.processes WHERE query_kind = 'Insert' AND current_database = currentDatabase() AND elapsed >= ?"
+		if err := conn.QueryRow(ctx, sql, time.Since(since).Seconds()).Scan(&running); err != nil {
+			return fmt.Errorf("waiting for inserts to end: %w", err)
+		}
+		if running == 0 {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for inserts to end: %d still run: %w", running, ctx.Err())
+		}
+	}
 }
 
 // Pending returns the steps that a database lacks, and changes nothing. The error

@@ -154,6 +154,7 @@ var (
 	addition   = regexp.MustCompile(`^ALTER TABLE (\w+)\n`)
 	added      = regexp.MustCompile(`(?m)^    ADD COLUMN IF NOT EXISTS (\w+)\s+(.+?) COMMENT '([^']*)'.*$`)
 	columnLine = regexp.MustCompile(`(?m)^    (\w+)\s+(.+?) COMMENT '([^']*)'.*$`)
+	view       = regexp.MustCompile(`(?s)^CREATE VIEW IF NOT EXISTS (\w+) .*\n\)\nCOMMENT '([^']*)'$`)
 	sorting    = regexp.MustCompile(`(?m)^ORDER BY (.+)$`)
 )
 
@@ -170,6 +171,16 @@ This file is made from the migrations in sinks/clickhouse/migrations by
 ` + "`go test ./sinks/clickhouse -run Dictionary -update`" + `.
 
 ## Examples
+`
+
+const dictionaryViews = `
+## Views
+
+Ask these rather than rollups: their names and columns stay when the tables behind them change. [Ten questions](questions.md) shows
+them at work. The views ledger and ledger_entries are the costs with all adjustments, see [costs](costs.md).
+
+| View | Holds |
+| --- | --- |
 `
 
 // dictionary is the text of docs/data-dictionary.md.
@@ -200,15 +211,26 @@ func dictionary() (string, error) {
 			if head == nil {
 				continue
 			}
-			kind := "Fact table"
-			if strings.Contains(s, "AggregatingMergeTree") {
+			kind := "Table"
+			switch {
+			case strings.Contains(s, "AggregatingMergeTree"):
 				kind = "Rollup"
+			case strings.Contains(s, "event_time"):
+				kind = "Fact table"
 			}
 			fmt.Fprintf(&b, "\n### %s\n\n%s, sorted by `%s`.\n\n| Column | Type | Meaning |\n| --- | --- | --- |\n", head[1], kind, sorting.FindStringSubmatch(s)[1])
 			for _, c := range columnLine.FindAllStringSubmatch(s, -1) {
 				fmt.Fprintf(&b, "| %s | `%s` | %s |\n", c[1], c[2], c[3])
 			}
 			b.WriteString(later[head[1]])
+		}
+	}
+	b.WriteString(dictionaryViews)
+	for _, m := range all {
+		for _, s := range m.Statements {
+			if v := view.FindStringSubmatch(s); v != nil {
+				fmt.Fprintf(&b, "| %s | %s |\n", v[1], v[2])
+			}
 		}
 	}
 	return b.String(), nil
