@@ -7,6 +7,7 @@ package pipeline
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/sira-ai/sira/schemas"
@@ -99,6 +100,8 @@ type Job struct {
 	// Emit publishes a piece of a streamed answer, outside the transaction. It
 	// does not block for long; it is never nil.
 	Emit func(schemas.Chunk)
+
+	cancelled atomic.Bool
 }
 
 // Pending is work that a vendor does in its own time for a request. It travels

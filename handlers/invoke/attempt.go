@@ -112,6 +112,7 @@ func (r *round) conclude(a *attempt) {
 		r.job.Response, r.job.Answered = a.res, &answered
 		r.hedges.observe(a)
 	default:
+		a.began(a.failure)
 		a.fail(a.failure)
 		if a.spoke {
 			r.remember(a)
@@ -128,6 +129,15 @@ func (a *attempt) fail(f *schemas.Failure) {
 		a.record.Usage = *f.Usage
 	}
 	a.job.Attempts = append(a.job.Attempts, a.record)
+}
+
+// began has a call that was cut off count with what the vendor had begun: its input, if
+// nothing better is known.
+func (a *attempt) began(f *schemas.Failure) {
+	if f.Code == schemas.Cancelled && f.Usage == nil && f.Phase != schemas.PhaseLocal && f.Phase != schemas.PhaseConnect {
+		input, _ := estimate(a.outgoing)
+		f.Usage = &schemas.Usage{InputTokens: input, Source: schemas.UsageEstimated}
+	}
 }
 
 // say passes a piece of the answer on. In a race that waits for the first that has

@@ -144,6 +144,7 @@ func (r *round) settle(runners []*attempt, winner *attempt) *attempt {
 		case winner != nil:
 			r.lost(a)
 		default: // both failed
+			a.began(a.failure)
 			a.fail(a.failure)
 			r.keep(a.failure)
 			r.states[a.index].done = a.index != counts.index
@@ -161,8 +162,8 @@ func (r *round) lost(a *attempt) {
 		f = schemas.Fail(schemas.Cancelled, "", errLost)
 		f.Phase, f.Usage = schemas.PhaseOutput, &a.res.Usage
 		r.abandon(a)
-	} else if f.Code == schemas.Cancelled && f.Usage == nil {
-		f.Usage = &schemas.Usage{InputTokens: r.input, Source: schemas.UsageEstimated}
+	} else {
+		a.began(f)
 	}
 	a.fail(f)
 	if f.Code == schemas.Cancelled {
