@@ -179,40 +179,21 @@ func TestJobThatCanNotBeSettledIsNotAcknowledged(t *testing.T) {
 	}
 }
 
-// revoked are cancelled requests by their id; cancel is what to call for one that is
-// cancelled while it is watched.
-type revoked struct {
-	ids     map[string]bool
-	watched int
-	cancel  func()
-}
-
-func (r *revoked) Watch(job *Job, stop func()) {
-	r.watched++
-	r.cancel = func() {
-		job.Cancel()
-		if stop != nil {
-			stop()
-		}
-	}
-	if r.ids[job.Request.ID] {
-		r.cancel()
-	}
-}
-
-func (r *revoked) Unwatch(*Job) { r.watched-- }
+// revoke cancels the request of jobDue.
+func revoke(b *CancelBook) { b.Cancel(schemas.Cancel{RequestID: "r"}, time.Now()) }
 
 func TestACancelledRequestIsAnsweredNotCalled(t *testing.T) {
 	t.Parallel()
 	ask, settle := &step{f: answer}, &step{}
 	c, job := chainOf(ask, settle), jobDue(time.Hour)
-	known := &revoked{ids: map[string]bool{"r": true}}
+	known := NewCancelBook(1, time.Hour)
+	revoke(known)
 	c.Cancels = known
 	if err := c.Run(t.Context(), job); err != nil {
 		t.Fatal(err)
 	}
-	if ask.runs != 0 || settle.runs != 1 || job.Outcome() != schemas.Cancelled || known.watched != 0 {
-		t.Errorf("asked %d times, settled %d times, outcome %s, %d watched", ask.runs, settle.runs, job.Outcome(), known.watched)
+	if ask.runs != 0 || settle.runs != 1 || job.Outcome() != schemas.Cancelled || len(known.watched) != 0 {
+		t.Errorf("asked %d times, settled %d times, outcome %s, %d watched", ask.runs, settle.runs, job.Outcome(), len(known.watched))
 	}
 }
 
@@ -225,7 +206,9 @@ func TestACancelledRequestThatWaitsForAVendorIsStillAsked(t *testing.T) {
 		return schemas.Fail(schemas.Cancelled, "ended", nil)
 	}}
 	c, job := chainOf(ask, &step{}), jobDue(time.Hour)
-	c.Cancels, job.Pending = &revoked{ids: map[string]bool{"r": true}}, new(Pending)
+	known := NewCancelBook(1, time.Hour)
+	revoke(known)
+	c.Cancels, job.Pending = known, new(Pending)
 	if err := c.Run(t.Context(), job); err != nil {
 		t.Fatal(err)
 	}
@@ -239,9 +222,9 @@ func TestACancelledRequestIsCutOffAndSettled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		settle := &step{f: func(ctx context.Context, _ *Job) error { return ctx.Err() }}
 		c, job := chainOf(&step{f: hang}, settle), jobDue(time.Hour)
-		known := new(revoked)
+		known := NewCancelBook(1, time.Hour)
 		c.Cancels = known
-		time.AfterFunc(time.Second, func() { known.cancel() })
+		time.AfterFunc(time.Second, func() { revoke(known) })
 		if err := c.Run(t.Context(), job); err != nil {
 			t.Fatal(err)
 		}
@@ -255,9 +238,9 @@ func TestACancelledRequestIsCutOffAndSettled(t *testing.T) {
 func TestAnAnswerIsNotTakenBackByACancellation(t *testing.T) {
 	t.Parallel()
 	c, job := chainOf(nil, &step{}), jobDue(time.Hour)
-	known := new(revoked)
+	known := NewCancelBook(1, time.Hour)
 	c.Cancels = known
-	c.Ask[0].Stage = &step{f: func(ctx context.Context, job *Job) error { known.cancel(); return answer(ctx, job) }}
+	c.Ask[0].Stage = &step{f: func(ctx context.Context, job *Job) error { revoke(known); return answer(ctx, job) }}
 	if err := c.Run(t.Context(), job); err != nil || job.Outcome() != schemas.OK {
 		t.Errorf("error %v, outcome %s", err, job.Outcome())
 	}
