@@ -76,9 +76,14 @@ func TestRequestsOfABatchGoUpOnceAndCostAsABatch(t *testing.T) {
 }
 
 func TestRequestsOfABatchGoUpOnceOnApacheKafka(t *testing.T) {
-	brokers := kafkatest.Start(t, kafkatest.Options{}).Brokers()
+	brokers := kafkatest.Start(t, impatient()).Brokers()
 	g, vendor := newBatching(t, time.Second, Document{"max_wait": "3s"}, brokers...) // its transactions take longer
 	g.goUpOnce(t, vendor)
+}
+
+// impatient brokers let members of groups go as soon as these tests want it.
+func impatient() kafkatest.Options {
+	return kafkatest.Options{Properties: map[string]string{"group.min.session.timeout.ms": "1000"}}
 }
 
 func (g *gateway) goUpOnce(t *testing.T, vendor *counted) {
@@ -228,7 +233,7 @@ func TestKilledWorkersSettleBatchesOnce(t *testing.T) {
 
 func TestKilledWorkersSettleBatchesOnceOnApacheKafka(t *testing.T) {
 	r := newRig(t)
-	r.Shared["kafka"].(Document)["brokers"] = kafkatest.Start(t, kafkatest.Options{}).Brokers()
+	r.Shared["kafka"].(Document)["brokers"] = kafkatest.Start(t, impatient()).Brokers()
 	r.start("registry", "registry", nil)
 	r.settlesBatchesOnce()
 }

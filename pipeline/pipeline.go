@@ -110,6 +110,9 @@ type Pending struct {
 	Job     schemas.Job     `json:"job"`
 	Attempt schemas.Attempt `json:"attempt"` // the call that began it, without outcome
 	Looks   int             `json:"looks"`   // how often its state was asked for
+	// Handed names what was handed over to the vendor for the job, or published for it,
+	// and is to be taken back when it is over.
+	Handed []string `json:"handed,omitempty"`
 	// More says that a request of a batch has other targets, if this one fails.
 	More bool `json:"more,omitempty"`
 	// Settled has a bit for each request of a batch that has its outcome.

@@ -27,8 +27,9 @@ type attempt struct {
 	key    string // for idempotency
 	race   *race  // nil: nobody else is asked meanwhile
 	held   []schemas.Chunk
-	spoke  bool // pieces were passed on
-	prefix said // that it goes on from; zero: it answers from the beginning
+	spoke  bool     // pieces were passed on
+	handed []string // over for the vendor's long job
+	prefix said     // that it goes on from; zero: it answers from the beginning
 	heard  heard
 
 	res      *schemas.Response
@@ -103,7 +104,7 @@ func (a *attempt) run(ctx context.Context) {
 func (r *round) conclude(a *attempt) {
 	switch {
 	case a.failure == nil && a.res.Pending():
-		r.park(&pipeline.Pending{Job: *a.res.Job, Attempt: a.record}, time.Duration(a.res.Job.PollAfterMS)*time.Millisecond)
+		r.park(&pipeline.Pending{Job: *a.res.Job, Attempt: a.record, Handed: a.handed}, time.Duration(a.res.Job.PollAfterMS)*time.Millisecond)
 	case a.failure == nil:
 		a.joinPrefix()
 		a.record.Usage = a.res.Usage
@@ -203,10 +204,11 @@ func (a *attempt) infer(ctx context.Context) (res *schemas.Response, failure *sc
 	to := &a.record.Target
 	asked := provider.Call{
 		Request: a.request(), Model: to.Model, IdempotencyKey: a.key,
-		RateLimit: a.learn(), Fetch: r.Fetch,
+		RateLimit: a.learn(), Fetch: r.Fetch, Publish: r.Publish, Keep: func(handed []string) { a.handed = handed },
 	}
 	res, err := p.Infer(call, asked, emit)
 	if err == nil && res.Pending() {
+		asked.Handed = a.handed
 		res, err = r.follow(call, p, asked, res, emit)
 	}
 	failure = r.classify(call, res, err, w)

@@ -180,5 +180,5 @@ func (r *round) abandon(a *attempt) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 	defer cancel()
 	// An error changes nothing: the vendor forgets its jobs after a while.
-	_ = p.Cancel(ctx, provider.Call{Request: r.outgoing, Model: a.record.Target.Model, IdempotencyKey: a.key}, *a.res.Job)
+	_ = p.Cancel(ctx, provider.Call{Request: r.outgoing, Model: a.record.Target.Model, IdempotencyKey: a.key, Publish: r.Publish, Handed: a.handed}, *a.res.Job)
 }

@@ -85,6 +85,9 @@ type Stage struct {
 	Fetch provider.Fetch
 	// Tracer, which may be set before use, follows every call.
 	Tracer Tracer
+	// Publish, which may be set before use, gives media that are too large for vendors'
+	// requests an address.
+	Publish provider.Publisher
 
 	config Config
 	pools  map[string]*Pool

@@ -44,7 +44,7 @@ func (r *round) resume(ctx context.Context) (settled bool, failure *schemas.Fail
 	r.number = max(r.number, p.Attempt.Number)
 	r.voice.attempt = r.number
 	p.Attempt.Round = r.job.Origin.Round
-	call := provider.Call{Request: r.outgoing, Model: p.Attempt.Target.Model, IdempotencyKey: r.job.Request.ID}
+	call := provider.Call{Request: r.outgoing, Model: p.Attempt.Target.Model, IdempotencyKey: r.job.Request.ID, Publish: r.Publish, Handed: p.Handed}
 	poller := r.poller(&p.Attempt.Target)
 	if poller == nil {
 		return r.lose(p, schemas.Fail(schemas.NotFound, "the endpoint that works on the request is not configured any more", nil))
