@@ -80,6 +80,9 @@ func (a *App) startWorker(ctx context.Context, g *group) error {
 		return fmt.Errorf("building invoke: %w", err)
 	}
 	asker.Marks = c.BlobStore()
+	if b := &c.Blobs; b.PublicURL != "" {
+		asker.Publish = blob.NewPublic(b.PublicDir, b.PublicURL)
+	}
 	if !c.Fetch.Off {
 		asker.Fetch = fetch.New(c.Fetch).Get
 	}
