@@ -129,7 +129,7 @@ func TestWhatALongJobReadsIsTakenBackWhenItIsOver(t *testing.T) {
 			if err != nil || !res.Pending() || len(call.Handed) != 1 || !strings.Contains(created, d.URL+"/v1/files/f1") {
 				t.Fatalf("answer %+v, %v; handed over %v; created %.200s", res, err, call.Handed, created)
 			}
-			poller := p.(provider.Poller) //nolint:errcheck // it panics, and says so
+			poller := p.(provider.Poller)
 			if _, err := poller.Poll(t.Context(), call, *res.Job, nil); err != nil || strings.Contains(d.story(), "DELETE") {
 				t.Fatalf("%v; asked\n%s", err, d.story())
 			}

@@ -31,7 +31,7 @@ func TestPublishedMediaAreThereUntilTheyAreWithdrawn(t *testing.T) {
 		t.Fatalf("names %s and %s, %v", first, second, err)
 	}
 	get := func(url string) (status int, kind, body string) {
-		res, err := web.Client().Get(url) //nolint:noctx // it is here
+		res, err := web.Client().Get(url)
 		if err != nil {
 			t.Fatal(err)
 		}
