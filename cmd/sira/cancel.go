@@ -78,7 +78,7 @@ func (c *cli) cancel(cmd *cobra.Command, cfg app.Config, tenant, replyTo string,
 	for _, id := range ids {
 		waiting[id] = true
 	}
-	return results.each(ctx, func(r *schemas.Result) (bool, error) {
+	return results.each(ctx, func(r *received) (bool, error) {
 		if r.Tenant != tenant || !waiting[r.RequestID] {
 			return true, nil
 		}
