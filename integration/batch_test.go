@@ -13,6 +13,7 @@ import (
 
 	"github.com/sira-ai/sira/handlers/cost"
 	"github.com/sira-ai/sira/handlers/simulate"
+	"github.com/sira-ai/sira/integration/kafkatest"
 	"github.com/sira-ai/sira/schemas"
 )
 
@@ -30,8 +31,9 @@ func batchVendors(c *counted) (providers, models []Document) {
 	return providers, models
 }
 
-// newBatching is a gateway without a worker whose providers do batches in run.
-func newBatching(t *testing.T, run time.Duration, batch Document) (*gateway, *counted) {
+// newBatching is a gateway without a worker whose providers do batches in run, on the
+// embedded broker or on others.
+func newBatching(t *testing.T, run time.Duration, batch Document, brokers ...string) (*gateway, *counted) {
 	t.Helper()
 	var simulator atomic.Value
 	vendor := newCounted(t, func() string { s, _ := simulator.Load().(string); return s })
@@ -44,6 +46,9 @@ func newBatching(t *testing.T, run time.Duration, batch Document) (*gateway, *co
 		doc["providers"], doc["models"] = batchVendors(vendor)
 		kafka, _ := doc["kafka"].(Document)
 		kafka["retry"] = []string{"1s", "30s"}
+		if len(brokers) > 0 {
+			kafka["brokers"] = brokers
+		}
 	})
 	simulator.Store(g.cfg.Simulator.Listen)
 	g.behave(t, simulate.Behaviour{RunTime: simulate.Duration(run)})
@@ -66,8 +71,24 @@ func batched(id, model string) *schemas.Request {
 // Requests of two vendors wait for each other, go up in one batch each, and get one
 // result each at half the price.
 func TestRequestsOfABatchGoUpOnceAndCostAsABatch(t *testing.T) {
-	const n = 12
 	g, vendor := newBatching(t, time.Second, Document{"max_wait": "1s"})
+	g.goUpOnce(t, vendor)
+}
+
+func TestRequestsOfABatchGoUpOnceOnApacheKafka(t *testing.T) {
+	brokers := kafkatest.Start(t, impatient()).Brokers()
+	g, vendor := newBatching(t, time.Second, Document{"max_wait": "3s"}, brokers...) // its transactions take longer
+	g.goUpOnce(t, vendor)
+}
+
+// impatient brokers let members of groups go as soon as these tests want it.
+func impatient() kafkatest.Options {
+	return kafkatest.Options{Properties: map[string]string{"group.min.session.timeout.ms": "1000"}}
+}
+
+func (g *gateway) goUpOnce(t *testing.T, vendor *counted) {
+	t.Helper()
+	const n = 12
 	g.worker("only")
 	for i := range n {
 		g.send(t, batched(fmt.Sprintf("gpt-%d", i), "gpt"))
@@ -206,11 +227,24 @@ func TestBatchModeIsRefusedWhereThereAreNone(t *testing.T) {
 // settled: every request has one result and one cost, and no batch is begun twice.
 func TestKilledWorkersSettleBatchesOnce(t *testing.T) {
 	r := newRig(t)
+	r.start("broker", "kafka,registry", nil)
+	r.settlesBatchesOnce()
+}
+
+func TestKilledWorkersSettleBatchesOnceOnApacheKafka(t *testing.T) {
+	r := newRig(t)
+	r.Shared["kafka"].(Document)["brokers"] = kafkatest.Start(t, impatient()).Brokers()
+	r.start("registry", "registry", nil)
+	r.settlesBatchesOnce()
+}
+
+func (r *rig) settlesBatchesOnce() {
+	t := r.t
+	t.Helper()
 	r.Shared["worker"] = Document{"session_timeout": "3s"}
 	r.Shared["batch"] = Document{"max_requests": 40, "max_wait": "1s"}
 	r.Shared["invoke"] = Document{"batch_poll": "1s"}
 	r.Shared["blobs"] = Document{"dir": t.TempDir()}
-	r.start("broker", "kafka,registry", nil)
 	r.ready()
 	vendor := newCounted(t, func() string { return r.cfg.Simulator.Listen })
 	r.Shared["providers"], r.Shared["models"] = batchVendors(vendor)

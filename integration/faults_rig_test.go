@@ -99,6 +99,9 @@ func (g *gateway) start(cfg app.Config, roles []app.Role) {
 	if cfg.Instance == "services" { // the test starts its workers itself
 		roles = slices.DeleteFunc(roles, func(r app.Role) bool { return r == app.RoleWorker })
 	}
+	if !cfg.UsesEmbeddedKafka() {
+		roles = slices.DeleteFunc(roles, func(r app.Role) bool { return r == app.RoleKafka })
+	}
 	g.app, _ = g.run(cfg, roles...)
 	g.cfg, g.codecs = g.app.Effective(), g.app.Codecs()
 }
@@ -133,7 +136,9 @@ func (g *gateway) worker(instance string) (stop func()) {
 	g.t.Helper()
 	cfg := g.cfg
 	cfg.Instance, cfg.DataDir = instance, g.t.TempDir()
-	cfg.Kafka.Brokers = []string{g.cfg.Kafka.Embedded.Addr}
+	if cfg.UsesEmbeddedKafka() {
+		cfg.Kafka.Brokers = []string{g.cfg.Kafka.Embedded.Addr}
+	}
 	cfg.Registry.URL = "http://" + g.cfg.Registry.Listen
 	_, stop = g.run(cfg, app.RoleWorker)
 	return stop

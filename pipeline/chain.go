@@ -17,11 +17,14 @@ type Chain struct {
 	Ask, Settle []Step
 	// Batch takes the place of Ask for a job that stands for the requests of a batch.
 	Batch Step
+	// Cancels, if it is not nil, ends the asking for requests that are cancelled.
+	Cancels Cancels
 }
 
 // Run takes the job through the chain and leaves it with a Response or a
 // Failure. A request whose deadline has passed is not asked but fails with
-// expired. The error that Run returns is not the job's outcome but the
+// expired, and one that is cancelled fails with cancelled: in the midst of an Ask
+// step, too, but not once it has its answer. The error that Run returns is not the job's outcome but the
 // gateway's: the job was cut off by ctx or could not be settled, and must not be
 // acknowledged. A job that is Parked has neither and is not settled.
 func (c *Chain) Run(ctx context.Context, job *Job) error {
@@ -46,6 +49,13 @@ func (j *Job) waits() bool { return j.Parked > 0 || j.Collect != "" }
 // runBatch takes the requests of a batch through together. Those that have their
 // outcome are settled, each like a request of its own; the others wait.
 func (c *Chain) runBatch(ctx context.Context, job *Job) error {
+	for _, m := range job.Members {
+		if m != nil && c.Cancels != nil {
+			// Between two looks nothing is done for it that could be stopped.
+			c.Cancels.Watch(m, nil)
+			c.Cancels.Unwatch(m)
+		}
+	}
 	var err error
 	if job.Failure == nil { // else its requests have theirs
 		err = guard(ctx, c.Batch, job)
@@ -87,7 +97,15 @@ func (c *Chain) settle(ctx context.Context, job *Job) error {
 func (c *Chain) ask(ctx context.Context, job *Job) *schemas.Failure {
 	ctx, cancel := context.WithDeadline(ctx, job.Deadline)
 	defer cancel()
-	if !time.Now().Before(job.Deadline) && job.Pending == nil { // else it is also to be cancelled at the vendor
+	if c.Cancels != nil {
+		c.Cancels.Watch(job, cancel)
+		defer c.Cancels.Unwatch(job)
+	}
+	switch {
+	case job.Pending != nil: // it is also to be ended at the vendor
+	case job.Cancelled():
+		return cancelled()
+	case !time.Now().Before(job.Deadline):
 		return schemas.Fail(schemas.Expired, "the deadline passed before the request was taken up", nil)
 	}
 	for _, s := range c.Ask {
@@ -97,6 +115,8 @@ func (c *Chain) ask(ctx context.Context, job *Job) *schemas.Failure {
 			return nil
 		case err == nil:
 			continue
+		case job.Cancelled() && ctx.Err() != nil:
+			return asCancelled(err)
 		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil:
 			return schemas.Fail(schemas.Expired, "the deadline passed before an answer came", err)
 		default:

@@ -178,3 +178,70 @@ func TestJobThatCanNotBeSettledIsNotAcknowledged(t *testing.T) {
 		}
 	}
 }
+
+// revoke cancels the request of jobDue.
+func revoke(b *CancelBook) { b.Cancel(schemas.Cancel{RequestID: "r"}, time.Now()) }
+
+func TestACancelledRequestIsAnsweredNotCalled(t *testing.T) {
+	t.Parallel()
+	ask, settle := &step{f: answer}, &step{}
+	c, job := chainOf(ask, settle), jobDue(time.Hour)
+	known := NewCancelBook(1, time.Hour)
+	revoke(known)
+	c.Cancels = known
+	if err := c.Run(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	if ask.runs != 0 || settle.runs != 1 || job.Outcome() != schemas.Cancelled || len(known.watched) != 0 {
+		t.Errorf("asked %d times, settled %d times, outcome %s, %d watched", ask.runs, settle.runs, job.Outcome(), len(known.watched))
+	}
+}
+
+// What a vendor is at work on has to be ended there, by the step that began it.
+func TestACancelledRequestThatWaitsForAVendorIsStillAsked(t *testing.T) {
+	t.Parallel()
+	ended := false
+	ask := &step{f: func(_ context.Context, job *Job) error {
+		ended = job.Cancelled()
+		return schemas.Fail(schemas.Cancelled, "ended", nil)
+	}}
+	c, job := chainOf(ask, &step{}), jobDue(time.Hour)
+	known := NewCancelBook(1, time.Hour)
+	revoke(known)
+	c.Cancels, job.Pending = known, new(Pending)
+	if err := c.Run(t.Context(), job); err != nil {
+		t.Fatal(err)
+	}
+	if !ended || job.Failure.Message != "ended" {
+		t.Errorf("ended at the vendor: %t, failure %v", ended, job.Failure)
+	}
+}
+
+func TestACancelledRequestIsCutOffAndSettled(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		settle := &step{f: func(ctx context.Context, _ *Job) error { return ctx.Err() }}
+		c, job := chainOf(&step{f: hang}, settle), jobDue(time.Hour)
+		known := NewCancelBook(1, time.Hour)
+		c.Cancels = known
+		time.AfterFunc(time.Second, func() { revoke(known) })
+		if err := c.Run(t.Context(), job); err != nil {
+			t.Fatal(err)
+		}
+		if job.Outcome() != schemas.Cancelled || settle.runs != 1 {
+			t.Errorf("outcome %s, settled %d times", job.Outcome(), settle.runs)
+		}
+	})
+}
+
+// The answer was there when the cancellation came: it is paid for, so it is given.
+func TestAnAnswerIsNotTakenBackByACancellation(t *testing.T) {
+	t.Parallel()
+	c, job := chainOf(nil, &step{}), jobDue(time.Hour)
+	known := NewCancelBook(1, time.Hour)
+	c.Cancels = known
+	c.Ask[0].Stage = &step{f: func(ctx context.Context, job *Job) error { revoke(known); return answer(ctx, job) }}
+	if err := c.Run(t.Context(), job); err != nil || job.Outcome() != schemas.OK {
+		t.Errorf("error %v, outcome %s", err, job.Outcome())
+	}
+}

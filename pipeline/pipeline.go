@@ -7,6 +7,7 @@ package pipeline
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/sira-ai/sira/schemas"
@@ -99,6 +100,8 @@ type Job struct {
 	// Emit publishes a piece of a streamed answer, outside the transaction. It
 	// does not block for long; it is never nil.
 	Emit func(schemas.Chunk)
+
+	cancelled atomic.Bool
 }
 
 // Pending is work that a vendor does in its own time for a request. It travels
@@ -107,6 +110,9 @@ type Pending struct {
 	Job     schemas.Job     `json:"job"`
 	Attempt schemas.Attempt `json:"attempt"` // the call that began it, without outcome
 	Looks   int             `json:"looks"`   // how often its state was asked for
+	// Handed names what was handed over to the vendor for the job, or published for it,
+	// and is to be taken back when it is over.
+	Handed []string `json:"handed,omitempty"`
 	// More says that a request of a batch has other targets, if this one fails.
 	More bool `json:"more,omitempty"`
 	// Settled has a bit for each request of a batch that has its outcome.

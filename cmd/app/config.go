@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"slices"
 	"time"
@@ -116,6 +117,27 @@ type ClickHouseConfig struct {
 // producers need to see the same folder.
 type BlobConfig struct {
 	Dir string `json:"dir,omitempty"`
+	// PublicDir is a folder whose files a web server shows below PublicURL, for media
+	// that are too large for a vendor's requests. Both or none.
+	PublicDir string `json:"public_dir,omitempty"`
+	PublicURL string `json:"public_url,omitempty"`
+}
+
+// validate reports what can't work.
+func (c *BlobConfig) validate() error {
+	if c.PublicDir == "" && c.PublicURL == "" {
+		return nil
+	}
+	u, err := url.Parse(c.PublicURL)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.Fragment != "":
+		return errors.New("public_url is no address: write one such as https://media.example.com/sira, or leave out public_dir")
+	case c.PublicDir == "":
+		return errors.New("public_dir is empty: write the folder that " + u.Redacted() + " shows, or leave out public_url")
+	case c.PublicDir == c.Dir:
+		return errors.New("public_dir is the folder of payloads, which hold requests and results: write another one")
+	}
+	return nil
 }
 
 // WorkerConfig bounds a worker.

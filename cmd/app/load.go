@@ -447,6 +447,7 @@ func (d *document) validate(cfg *Config) {
 	check("prediction", cfg.Prediction.Validate())
 	check("invoke", cfg.Invoke.Validate())
 	check("batch", cfg.Batch.validate())
+	check("blobs", cfg.Blobs.validate())
 	check("fetch", cfg.Fetch.Validate())
 	check("tracing", cfg.Tracing.Validate())
 	check("simulator", cfg.Simulator.Validate())

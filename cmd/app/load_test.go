@@ -123,6 +123,8 @@ func TestWrongValuesAreReportedWithTheirPlace(t *testing.T) {
 		"bad breaker":             {"balance:\n  breaker: {ratio: 7}\n", 1, "ratio"},
 		"negative worker":         {"worker:\n  concurrency: -1\n", 2, "concurrency"},
 		"negative duration":       {"worker:\n  drain: -1s\n", 2, "drain"},
+		"half a public place":     {"blobs:\n  public_dir: x\n", 2, "public_url"},
+		"payloads for everybody":  {"blobs: {dir: x, public_dir: x, public_url: 'https://a.example'}\n", 1, "another"},
 		"negative partitions":     {"kafka:\n  partitions: -1\n", 1, "partitions"},
 		"negative batch":          {"clickhouse:\n  max_rows: -1\n", 2, "max_rows"},
 		"retry without a delay":   {"kafka:\n  retry: [0s]\n", 2, "retry"},

@@ -27,8 +27,9 @@ const (
 	TopicMetrics  = "events.metrics"
 	TopicBudgets  = "events.budgets"
 	TopicDead     = "dead"
-	TopicBatch    = "batch"  // requests that wait for others of their batch
-	TopicParked   = "parked" // only without retry topics
+	TopicCancels  = "cancels" // requests that nobody waits for any more, key: request id
+	TopicBatch    = "batch"   // requests that wait for others of their batch
+	TopicParked   = "parked"  // only without retry topics
 
 	TopicHealth        = "events.health"
 	TopicEndpoints     = "events.endpoints" // what workers saw, key: fleet
@@ -101,7 +102,7 @@ func (c *Config) Topics() []kafka.TopicSpec {
 	for _, t := range k.ReplyTopics {
 		out = append(out, spec(t, k.Partitions))
 	}
-	for _, t := range []string{TopicCosts, TopicAttempts, TopicAudit, TopicMetrics, TopicHealth, TopicBudgets, TopicBudgetReserve, TopicBudgetSettle} {
+	for _, t := range []string{TopicCosts, TopicAttempts, TopicAudit, TopicMetrics, TopicHealth, TopicBudgets, TopicBudgetReserve, TopicBudgetSettle, TopicCancels} {
 		out = append(out, spec(c.Topic(t), k.EventPartitions))
 	}
 	state := spec(c.Topic(TopicBudgetState), k.EventPartitions)
@@ -125,7 +126,7 @@ func (c *Config) Subjects() avro.Topics {
 		Results: append([]string{c.Topic(TopicResults)}, c.Kafka.ReplyTopics...), Chunks: []string{c.Topic(TopicChunks)},
 		Costs: []string{c.Topic(TopicCosts)}, Attempts: []string{c.Topic(TopicAttempts)}, Audit: []string{c.Topic(TopicAudit)}, Metrics: []string{c.Topic(TopicMetrics)},
 		Health: []string{c.Topic(TopicHealth)}, EndpointStats: []string{c.Topic(TopicEndpoints)}, EndpointStates: []string{c.Topic(TopicStates)},
-		Budgets: []string{c.Topic(TopicBudgets)},
+		Budgets: []string{c.Topic(TopicBudgets)}, Cancels: []string{c.Topic(TopicCancels)},
 	}
 	for _, l := range c.Kafka.Lanes {
 		t.Requests = append(t.Requests, c.RequestTopic(l.Name))

@@ -80,6 +80,9 @@ func (a *App) startWorker(ctx context.Context, g *group) error {
 		return fmt.Errorf("building invoke: %w", err)
 	}
 	asker.Marks = c.BlobStore()
+	if b := &c.Blobs; b.PublicURL != "" {
+		asker.Publish = blob.NewPublic(b.PublicDir, b.PublicURL)
+	}
 	if !c.Fetch.Off {
 		asker.Fetch = fetch.New(c.Fetch).Get
 	}
@@ -113,12 +116,17 @@ func (a *App) startWorker(ctx context.Context, g *group) error {
 		ask = append(ask, pipeline.Step{Name: "budgets", Stage: pipeline.StageFunc(gate.Reserve)})
 		settle = append(settle, pipeline.Step{Name: "budgets", Stage: pipeline.StageFunc(gate.Settle)})
 	}
+	gone := a.cancelBook()
 	chain := &pipeline.Chain{
 		Ask:    append(ask, pipeline.Step{Name: "invoke", Stage: asker}),
 		Batch:  pipeline.Step{Name: "batch", Stage: pipeline.StageFunc(asker.Batch)},
-		Settle: settle,
+		Settle: settle, Cancels: gone,
 	}
-	engine, err := a.engine()
+	engine, err := a.engine(gone)
+	if err != nil {
+		return err
+	}
+	cancelled, err := a.followCancels(gone, engine.Hurry)
 	if err != nil {
 		return err
 	}
@@ -146,7 +154,9 @@ func (a *App) startWorker(ctx context.Context, g *group) error {
 	s := &sampler{engine: engine, pools: pools, predictor: predictor, limits: limits.Limiter, client: chunks, codec: a.codecs.Metric, topic: c.Topic(TopicMetrics), worker: c.Instance, log: a.log}
 	g.run("metrics sampler", s.run)
 	g.run("batch collector", a.collector().Run)
+	g.run("cancellations", cancelled.run)
 	g.run("worker", func(ctx context.Context) error {
+		cancelled.wait(ctx)
 		done := make(chan error, 1)
 		go func() { done <- engine.Run(ctx) }()
 		err := runner.Run(ctx)
@@ -180,7 +190,7 @@ func (a *App) collector() *kafka.Collector {
 	})
 }
 
-func (a *App) engine() (*kafka.Engine, error) {
+func (a *App) engine(cancels *pipeline.CancelBook) (*kafka.Engine, error) {
 	c := &a.cfg
 	w := &c.Worker
 	waiting := c.waiting()
@@ -208,6 +218,7 @@ func (a *App) engine() (*kafka.Engine, error) {
 			n, err := store.Size(ctx, ref)
 			return n, payloadFault(err)
 		},
+		Cancelled:    cancels.Cancelled,
 		CollectTopic: c.Topic(TopicBatch),
 		RetryTopic:   func(d time.Duration) string { return sinkkafka.TierTopic(waiting, d) },
 		Outputs:      outputs,

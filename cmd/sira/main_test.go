@@ -68,6 +68,8 @@ func TestMistakesOfTheCallerEndWithTwo(t *testing.T) {
 		"unknown role":      {"run --roles boss", []string{"boss", "worker"}},
 		"unknown lane":      {"enqueue --lane fast hi", []string{"fast", "interactive, standard, bulk"}},
 		"nothing to send":   {"enqueue", []string{"--file"}},
+		"nothing to cancel": {"cancel", []string{"sira cancel --help"}},
+		"whose request":     {"cancel --tenant= r1", []string{"tenant", "write 1 to"}},
 		"prompt and file":   {"enqueue --file x hi", []string{"--file"}},
 		"faults":            {"check " + bad, []string{":1:1", "did you mean kafka?", ":3:3", "did you mean concurrency?", ":4:"}},
 		"faults at a start": {"run --config " + bad, []string{"did you mean kafka?", "did you mean concurrency?"}},

@@ -54,7 +54,7 @@ providers.`,
 	f.StringVar(&c.dataDir, "data", "", "folder of the embedded services (default: data_dir of the configuration)")
 	f.StringVar(&c.logLevel, "log", "warn", "log level: debug, info, warn or error")
 	f.BoolVar(&c.json, "json", false, "print JSON, one value a line")
-	root.AddCommand(c.upCommand(), c.runCommand(), c.demoCommand(), c.enqueueCommand(), c.resultsCommand(), c.sqlCommand(), c.checkCommand(),
+	root.AddCommand(c.upCommand(), c.runCommand(), c.demoCommand(), c.enqueueCommand(), c.cancelCommand(), c.resultsCommand(), c.sqlCommand(), c.checkCommand(),
 		c.topicsCommand(), c.deadCommand(), c.auditCommand(), c.detectCommand(), c.routeCommand(), c.modelsCommand(), c.providerCommand(), c.versionCommand(),
 		c.pricesCommand(),
 		c.costCommand(), c.budgetCommand(), c.forecastCommand(), c.adviceCommand(), c.benchCommand(), c.doctorCommand(),

@@ -84,6 +84,8 @@ func TestToolsWorkWithARunningGateway(t *testing.T) {
 	}
 	must("acme", "enqueue", "--id", "r1", "--tenant", "acme", "--wait", "What is a log?")
 	must(`"request_id":"r1"`, "results", "--id", "r1", "--json")
+	must("r1  acme", "cancel", "--tenant", "acme", "--wait", "r1") // it has its answer and keeps it
+	must("", "cancel", "--tenant", "acme", "nobody", "r1")
 	must("sira.requests.standard", "topics", "list")
 	must("all topics are there", "topics", "create")
 	if code, _, errs := sira(t, "results", "--id", "nobody", "--config", file); code != exitFailure || !strings.Contains(errs, "nobody") {

@@ -27,8 +27,9 @@ type attempt struct {
 	key    string // for idempotency
 	race   *race  // nil: nobody else is asked meanwhile
 	held   []schemas.Chunk
-	spoke  bool // pieces were passed on
-	prefix said // that it goes on from; zero: it answers from the beginning
+	spoke  bool     // pieces were passed on
+	handed []string // over for the vendor's long job
+	prefix said     // that it goes on from; zero: it answers from the beginning
 	heard  heard
 
 	res      *schemas.Response
@@ -103,7 +104,7 @@ func (a *attempt) run(ctx context.Context) {
 func (r *round) conclude(a *attempt) {
 	switch {
 	case a.failure == nil && a.res.Pending():
-		r.park(&pipeline.Pending{Job: *a.res.Job, Attempt: a.record}, time.Duration(a.res.Job.PollAfterMS)*time.Millisecond)
+		r.park(&pipeline.Pending{Job: *a.res.Job, Attempt: a.record, Handed: a.handed}, time.Duration(a.res.Job.PollAfterMS)*time.Millisecond)
 	case a.failure == nil:
 		a.joinPrefix()
 		a.record.Usage = a.res.Usage
@@ -112,6 +113,7 @@ func (r *round) conclude(a *attempt) {
 		r.job.Response, r.job.Answered = a.res, &answered
 		r.hedges.observe(a)
 	default:
+		a.began(a.failure)
 		a.fail(a.failure)
 		if a.spoke {
 			r.remember(a)
@@ -128,6 +130,15 @@ func (a *attempt) fail(f *schemas.Failure) {
 		a.record.Usage = *f.Usage
 	}
 	a.job.Attempts = append(a.job.Attempts, a.record)
+}
+
+// began has a call that was cut off count with what the vendor had begun: its input, if
+// nothing better is known.
+func (a *attempt) began(f *schemas.Failure) {
+	if f.Code == schemas.Cancelled && f.Usage == nil && f.Phase != schemas.PhaseLocal && f.Phase != schemas.PhaseConnect {
+		input, _ := estimate(a.outgoing)
+		f.Usage = &schemas.Usage{InputTokens: input, Source: schemas.UsageEstimated}
+	}
 }
 
 // say passes a piece of the answer on. In a race that waits for the first that has
@@ -193,10 +204,11 @@ func (a *attempt) infer(ctx context.Context) (res *schemas.Response, failure *sc
 	to := &a.record.Target
 	asked := provider.Call{
 		Request: a.request(), Model: to.Model, IdempotencyKey: a.key,
-		RateLimit: a.learn(), Fetch: r.Fetch,
+		RateLimit: a.learn(), Fetch: r.Fetch, Publish: r.Publish, Keep: func(handed []string) { a.handed = handed },
 	}
 	res, err := p.Infer(call, asked, emit)
 	if err == nil && res.Pending() {
+		asked.Handed = a.handed
 		res, err = r.follow(call, p, asked, res, emit)
 	}
 	failure = r.classify(call, res, err, w)

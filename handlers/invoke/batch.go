@@ -191,7 +191,7 @@ func (b *batch) asked() provider.Batch {
 // advance takes the batch a step further.
 func (b *batch) advance(ctx context.Context) error {
 	began := b.job.Pending.Job.ID != ""
-	b.expire(began)
+	b.leave(began)
 	if b.first() == nil {
 		if began { // nobody waits for it any more; if it can't be cancelled it ends by itself
 			_ = b.batcher.End(ctx, b.asked(), b.job.Pending.Job)
@@ -222,19 +222,34 @@ func (b *batch) advance(ctx context.Context) error {
 	return nil
 }
 
-// expire ends the requests whose deadline has passed.
-func (b *batch) expire(began bool) {
+// leave ends the requests whose deadline has passed and those that were cancelled. A
+// batch that was begun goes on with their lines and bills them, which nobody reads any
+// more: they count with their input.
+func (b *batch) leave(began bool) {
 	for _, m := range b.job.Members {
-		switch {
-		case !open(m) || time.Now().Before(m.Deadline):
-		case began:
-			f := schemas.Fail(schemas.Timeout, "the deadline passed while the provider's batch was still at work", nil)
-			b.lose(m, f)
-			m.Parked, m.Failure = 0, f // there is no time to ask elsewhere
-		default:
-			m.Failure = schemas.Fail(schemas.Expired, "the deadline passed before the batch of the request was begun", nil)
+		if !open(m) || !m.Cancelled() && time.Now().Before(m.Deadline) {
+			continue
 		}
+		f := whyLeft(m.Cancelled(), began)
+		if began {
+			input, _ := estimate(m.Outgoing)
+			f.Usage = &schemas.Usage{InputTokens: input, Source: schemas.UsageEstimated}
+			b.lose(m, f)
+		}
+		m.Parked, m.Failure = 0, f // there is no time to ask elsewhere, or no need
 	}
+}
+
+func whyLeft(cancelled, began bool) *schemas.Failure {
+	switch {
+	case cancelled && began:
+		return schemas.Fail(schemas.Cancelled, "the request was cancelled while the provider's batch was at work", nil)
+	case cancelled:
+		return schemas.Fail(schemas.Cancelled, "the request was cancelled", nil)
+	case began:
+		return schemas.Fail(schemas.Timeout, "the deadline passed while the provider's batch was still at work", nil)
+	}
+	return schemas.Fail(schemas.Expired, "the deadline passed before the batch of the request was begun", nil)
 }
 
 // begin hands the requests over.

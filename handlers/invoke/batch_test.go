@@ -144,3 +144,31 @@ func TestARefusedBatchFallsOver(t *testing.T) {
 		}
 	})
 }
+
+// One of two requests is cancelled before the batch is begun and never goes up; the
+// other leaves it while the vendor is at work, and takes the batch with it. What went
+// up counts.
+func TestCancelledRequestsLeaveTheirBatch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		v := &bureau{begin: []error{nil}, state: schemas.JobRunning}
+		s, job := batching(t, v), bundle(true)
+		first, second := job.Members[0], job.Members[1]
+		for _, m := range job.Members {
+			m.Outgoing.Messages = []schemas.Message{schemas.TextMessage(schemas.RoleUser, "a few words to count")}
+		}
+		first.Cancel()
+		look(t, s, job)
+		if first.Failure == nil || first.Failure.Code != schemas.Cancelled || len(first.Attempts) != 0 || job.Parked == 0 {
+			t.Fatalf("failure %v, attempts %v, parked %s", first.Failure, first.Attempts, job.Parked)
+		}
+		second.Cancel()
+		look(t, s, job)
+		if second.Failure == nil || second.Failure.Code != schemas.Cancelled || second.Parked != 0 || job.Parked != 0 || v.ended != 1 {
+			t.Fatalf("failure %v, parked %s and %s, the batch ended %d times", second.Failure, second.Parked, job.Parked, v.ended)
+		}
+		if a := second.Attempts; len(a) != 1 || a[0].Usage.InputTokens == 0 || a[0].Usage.Tier != batchTier {
+			t.Errorf("attempts %+v", a)
+		}
+	})
+}

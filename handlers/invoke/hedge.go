@@ -144,6 +144,7 @@ func (r *round) settle(runners []*attempt, winner *attempt) *attempt {
 		case winner != nil:
 			r.lost(a)
 		default: // both failed
+			a.began(a.failure)
 			a.fail(a.failure)
 			r.keep(a.failure)
 			r.states[a.index].done = a.index != counts.index
@@ -161,8 +162,8 @@ func (r *round) lost(a *attempt) {
 		f = schemas.Fail(schemas.Cancelled, "", errLost)
 		f.Phase, f.Usage = schemas.PhaseOutput, &a.res.Usage
 		r.abandon(a)
-	} else if f.Code == schemas.Cancelled && f.Usage == nil {
-		f.Usage = &schemas.Usage{InputTokens: r.input, Source: schemas.UsageEstimated}
+	} else {
+		a.began(f)
 	}
 	a.fail(f)
 	if f.Code == schemas.Cancelled {
@@ -179,5 +180,5 @@ func (r *round) abandon(a *attempt) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 	defer cancel()
 	// An error changes nothing: the vendor forgets its jobs after a while.
-	_ = p.Cancel(ctx, provider.Call{Request: r.outgoing, Model: a.record.Target.Model, IdempotencyKey: a.key}, *a.res.Job)
+	_ = p.Cancel(ctx, provider.Call{Request: r.outgoing, Model: a.record.Target.Model, IdempotencyKey: a.key, Publish: r.Publish, Handed: a.handed}, *a.res.Job)
 }

@@ -85,6 +85,9 @@ type Stage struct {
 	Fetch provider.Fetch
 	// Tracer, which may be set before use, follows every call.
 	Tracer Tracer
+	// Publish, which may be set before use, gives media that are too large for vendors'
+	// requests an address.
+	Publish provider.Publisher
 
 	config Config
 	pools  map[string]*Pool
@@ -128,7 +131,11 @@ func New(c Config, pools map[string]*Pool, limits Limits) (*Stage, error) {
 // have it by then fails with rate_limited and says when to come back.
 //
 // A vendor that does the work in its own time leaves job.Pending and job.Parked;
-// the round that follows looks how it stands, and cancels it at the deadline.
+// the round that follows looks how it stands, and cancels it at the deadline and when
+// the request is cancelled.
+//
+// A request that is cancelled meanwhile fails with cancelled. A call that was cut off
+// for that counts with its input, if the vendor has not said what it bills.
 //
 // When there is no answer the returned *schemas.Failure is the most useful of
 // those that came up: one that a later round may cure before one that it will
@@ -170,9 +177,12 @@ func affinity(req *schemas.Request) uint64 {
 	return xxhash.Sum64String(req.ConversationID)
 }
 
-// stopped reports how ctx ended: the job's deadline is the job's failure,
-// anything else gives the job back.
+// stopped reports how ctx ended: the job's deadline and its cancellation are the job's
+// failure, anything else gives the job back.
 func stopped(ctx context.Context, job *pipeline.Job) (*schemas.Failure, error) {
+	if job.Cancelled() {
+		return schemas.Fail(schemas.Cancelled, "the request was cancelled", nil), nil
+	}
 	if !errors.Is(ctx.Err(), context.DeadlineExceeded) || time.Now().Before(job.Deadline) {
 		return nil, context.Cause(ctx)
 	}

@@ -2,6 +2,7 @@ package invoke
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/sira-ai/sira/handlers/provider"
@@ -16,6 +17,10 @@ const (
 	lastLook  = 30 * time.Second
 	// lookTimeout bounds one question about a job, and its cancellation.
 	lookTimeout = 30 * time.Second
+	// lastLooks is how often is asked what a job that was ended has cost, with a wait
+	// between them that doubles: vendors take a moment to end one.
+	lastLooks    = 3
+	betweenLasts = 100 * time.Millisecond
 )
 
 // park keeps a vendor's job for the next round, so that it holds neither a worker
@@ -39,21 +44,13 @@ func (r *round) resume(ctx context.Context) (settled bool, failure *schemas.Fail
 	r.number = max(r.number, p.Attempt.Number)
 	r.voice.attempt = r.number
 	p.Attempt.Round = r.job.Origin.Round
-	call := provider.Call{Request: r.outgoing, Model: p.Attempt.Target.Model, IdempotencyKey: r.job.Request.ID}
+	call := provider.Call{Request: r.outgoing, Model: p.Attempt.Target.Model, IdempotencyKey: r.job.Request.ID, Publish: r.Publish, Handed: p.Handed}
 	poller := r.poller(&p.Attempt.Target)
 	if poller == nil {
 		return r.lose(p, schemas.Fail(schemas.NotFound, "the endpoint that works on the request is not configured any more", nil))
 	}
-	if !time.Now().Before(r.job.Deadline) {
-		// The job's own context has ended with the deadline.
-		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
-		defer cancel()
-		message := "the deadline passed while the provider was still at work; its job was cancelled"
-		err := poller.Cancel(own, call, p.Job)
-		if err != nil {
-			message = "the deadline passed while the provider was still at work; its job could not be cancelled"
-		}
-		_, failure = r.lose(p, schemas.Fail(schemas.Timeout, message, err))
+	if r.job.Cancelled() || !time.Now().Before(r.job.Deadline) {
+		_, failure = r.lose(p, r.callOff(ctx, poller, call, p.Job))
 		return true, failure
 	}
 	looking, cancel := context.WithTimeout(ctx, lookTimeout)
@@ -81,6 +78,45 @@ func (r *round) resume(ctx context.Context) (settled bool, failure *schemas.Fail
 		r.job.Response, r.job.Answered = res, &answered
 	}
 	return true, nil
+}
+
+// callOff ends a vendor's job whose answer nobody waits for any more, and returns why
+// it has none. What the vendor says it did until then is billed.
+func (r *round) callOff(ctx context.Context, poller provider.Poller, call provider.Call, job schemas.Job) *schemas.Failure {
+	// The job's own context has ended with what ended the request.
+	own, stop := context.WithTimeout(context.WithoutCancel(ctx), lookTimeout)
+	defer stop()
+	code, message := schemas.Timeout, "the deadline passed while the provider was still at work; its job "
+	if r.job.Cancelled() {
+		code, message = schemas.Cancelled, "the request was cancelled while the provider was at work; its job "
+	}
+	if err := poller.Cancel(own, call, job); err != nil {
+		return schemas.Fail(code, message+"could not be cancelled", err)
+	}
+	f := schemas.Fail(code, message+"was cancelled", nil)
+	f.Usage = spent(own, poller, call, job)
+	return f
+}
+
+// spent returns what a vendor bills for a job that was just ended, or nil where it
+// doesn't say.
+func spent(ctx context.Context, poller provider.Poller, call provider.Call, job schemas.Job) *schemas.Usage {
+	for i := range lastLooks {
+		res, err := poller.Poll(ctx, call, job, nil)
+		if said, ok := errors.AsType[*schemas.Failure](err); ok {
+			return said.Usage
+		}
+		if err != nil {
+			return nil
+		}
+		if !res.Pending() {
+			return &res.Usage // it was done in the same moment
+		}
+		if pause(ctx, betweenLasts<<i) != nil {
+			return nil
+		}
+	}
+	return nil
 }
 
 // goesOn reports whether a question about a job failed in a way that says nothing

@@ -2,6 +2,7 @@ package invoke
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,6 +152,56 @@ func TestAJobIsCancelledAtItsVendorWhenTheRequestExpires(t *testing.T) {
 		}
 		if diff := cmp.Diff([]string{"1 a first timeout"}, job.story()); diff != "" {
 			t.Error(diff)
+		}
+	})
+}
+
+// The vendor takes a moment to stop, and then says what it bills for the work so far.
+func TestAJobIsCancelledAtItsVendorWhenTheRequestIs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		stopped := schemas.Fail(schemas.Cancelled, "the prediction was cancelled", nil)
+		stopped.Usage = &schemas.Usage{OutputTokens: 7, Source: schemas.UsageReported}
+		w := &worker{answers: []any{running(), stopped}}
+		job := askPicture("a", "b")
+		job.Pending = &pipeline.Pending{Job: *running().Job, Attempt: schemas.Attempt{Number: 1, Target: schemas.Target{Provider: "a", Endpoint: "a-0"}, Reason: ReasonFirst}}
+		job.Cancel()
+		_, _, err := rounds(t, map[string]provider.Provider{"a": w, "b": &worker{}}, job)
+		if f := failure(t, err); f.Code != schemas.Cancelled || w.cancelled != 1 || w.begin != 0 {
+			t.Errorf("failure %v, cancelled %d times, begun %d times", f, w.cancelled, w.begin)
+		}
+		if diff := cmp.Diff([]string{"1 a first cancelled"}, job.story()); diff != "" {
+			t.Error(diff)
+		}
+		if u := job.Attempts[0].Usage; u.OutputTokens != 7 {
+			t.Errorf("usage %+v, want what the vendor says", u)
+		}
+	})
+}
+
+// A call is cut off in the midst. What it had begun is paid for, and the stream has an
+// end, unlike that of a request that goes on elsewhere.
+func TestACallOfACancelledRequestIsCutOffAndCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		job := ask("a", "b")
+		job.Request.Stream = true
+		job.Request.Messages = []schemas.Message{schemas.TextMessage(schemas.RoleUser, strings.Repeat("word ", 100))}
+		ctx, stop := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, func() { job.Cancel(); stop() })
+		began := time.Now()
+		err := build(t, nil, map[string]provider.Provider{"a": streaming(0, 2), "b": good()}, 1).Handle(ctx, job.Job)
+		if f := failure(t, err); f.Code != schemas.Cancelled || time.Since(began) != time.Second {
+			t.Errorf("failure %v after %v", f, time.Since(began))
+		}
+		if diff := cmp.Diff([]string{"1 a first cancelled"}, job.story()); diff != "" {
+			t.Error(diff)
+		}
+		if job.pieces() != "1.0:start 1.1:text_delta 1.2:error 1.3:end" {
+			t.Errorf("pieces %s", job.pieces())
+		}
+		if u := job.Attempts[0].Usage; u.InputTokens < 50 || u.Source != schemas.UsageEstimated {
+			t.Errorf("usage %+v, want an estimate of the input", u)
 		}
 	})
 }

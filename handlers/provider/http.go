@@ -88,6 +88,21 @@ func (p *overHTTP) Infer(ctx context.Context, call Call, emit Emit) (*schemas.Re
 	if err != nil {
 		return nil, overdue(ctx, schemas.AsFailure(err))
 	}
+	call, handed, err := p.handOver(ctx, call)
+	if err != nil {
+		return nil, overdue(ctx, schemas.AsFailure(err))
+	}
+	res, err := p.ask(ctx, call, emit)
+	if err == nil && res.Pending() && call.Keep != nil && len(handed) > 0 {
+		call.Keep(handed) // the job goes on reading it
+	} else {
+		p.takeBack(ctx, call, handed)
+	}
+	return res, err
+}
+
+// ask makes the exchange of a call.
+func (p *overHTTP) ask(ctx context.Context, call Call, emit Emit) (*schemas.Response, error) {
 	traced, sent := noticeConnection(ctx)
 	req, err := p.adapter.Encode(traced, call)
 	if err != nil {
@@ -131,7 +146,14 @@ func (p *polling) Poll(ctx context.Context, call Call, job schemas.Job, emit Emi
 	defer release(res)
 	answer, err := p.jobs.Decode(res, call, emit)
 	if err != nil {
-		return nil, overdue(ctx, schemas.AsFailure(err))
+		f := overdue(ctx, schemas.AsFailure(err))
+		if f.HTTPStatus/100 == 2 || f.Code == schemas.Cancelled && ctx.Err() == nil {
+			p.http.takeBack(ctx, call, call.Handed) // the job itself failed
+		}
+		return nil, f
+	}
+	if !answer.Pending() {
+		p.http.takeBack(ctx, call, call.Handed)
 	}
 	return answer, nil
 }
@@ -153,6 +175,7 @@ func (p *polling) Cancel(ctx context.Context, call Call, job schemas.Job) error 
 	defer release(res)
 	switch {
 	case res.StatusCode/100 == 2, res.StatusCode == http.StatusNotFound, res.StatusCode == http.StatusConflict, res.StatusCode == http.StatusGone:
+		p.http.takeBack(ctx, call, call.Handed)
 		return nil
 	}
 	f := schemas.Fail(schemas.Unavailable, "the provider did not cancel its job", nil)

@@ -28,6 +28,14 @@ type Call struct {
 	// Fetch, where it is not nil, gets media that a requester gave by URL, for vendors
 	// that take them by value only.
 	Fetch Fetch
+	// Publish, where it is not nil, gives media that are too large for the vendor's
+	// requests an address.
+	Publish Publisher
+	// Keep, where it is not nil, is told what was handed over for the call and is needed
+	// until its long job is over. Polls and the cancellation of that have it as Handed,
+	// and whichever sees the job end takes it back.
+	Keep   func(handed []string)
+	Handed []string
 }
 
 // Emit receives the pieces of a streamed answer in order. Its error ends the

@@ -89,6 +89,9 @@ type EngineConfig struct {
 	Outputs []string
 	// RetryTopic returns the topic for a further round after the given delay.
 	RetryTopic func(delay time.Duration) string
+	// Cancelled, if it is not nil, reports whether a request that was made at that time
+	// was cancelled. Such a one does not wait for its next round.
+	Cancelled func(tenant, id string, made time.Time) bool
 	// CollectTopic is where requests wait to be done with others as a batch.
 	CollectTopic string
 

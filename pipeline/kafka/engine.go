@@ -37,7 +37,8 @@ type Engine struct {
 	laneBytes int64
 	slowest   atomic.Int64 // nanoseconds of the longest transaction since the governor looked
 	byName    map[string]int
-	journal   *journal            // or nil; set by Run
+	journal   *journal // or nil; set by Run
+	parked    parked
 	claims    *semaphore.Weighted // bytes of claim-checked payloads that may be held
 	stopped   chan struct{}       // closed when Receive has nothing more to give
 
@@ -53,6 +54,7 @@ func NewEngine(cfg EngineConfig) (*Engine, error) {
 	}
 	e := &Engine{
 		cfg: cfg, sched: newScheduler(cfg.Concurrency, cfg.Lanes), laneBytes: cfg.MaxBytes / int64(len(cfg.Lanes)),
+		parked: parked{items: map[requestName][]*item{}},
 		claims: semaphore.NewWeighted(cfg.MaxBytes), byName: map[string]int{}, stopped: make(chan struct{}), sessions: make([]*session, len(cfg.Lanes)),
 	}
 	for i, l := range cfg.Lanes {

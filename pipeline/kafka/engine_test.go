@@ -28,6 +28,7 @@ type rig struct {
 	broker *Embedded
 	client *kgo.Client
 	calls  atomic.Int64
+	engine atomic.Pointer[Engine] // of the last worker
 }
 
 func newRig(t *testing.T, partitions int32) *rig {
@@ -99,6 +100,7 @@ func (r *rig) worker(instance string, lanes []LaneConfig, work func(context.Cont
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.engine.Store(e)
 	chain := &pipeline.Chain{Ask: []pipeline.Step{{Name: "work", Stage: pipeline.StageFunc(func(ctx context.Context, j *pipeline.Job) error {
 		if err := work(ctx, j); err != nil {
 			return err
@@ -125,7 +127,9 @@ type outputs struct{}
 
 func (outputs) Outputs(_ context.Context, j *pipeline.Job) (pipeline.Settlement, error) {
 	if j.Failure != nil && j.Failure.Code == schemas.RateLimited && j.Origin.Round < 2 {
-		return pipeline.Settlement{Retry: 50 * time.Millisecond}, nil
+		return pipeline.Settlement{Retry: max(50*time.Millisecond, j.Failure.RetryAfter()), RetryHeaders: []pipeline.Header{
+			{Key: schemas.HeaderID, Value: []byte(j.Request.ID)}, {Key: schemas.HeaderTenant, Value: []byte(j.Request.Tenant)},
+		}}, nil
 	}
 	key := []byte(j.Request.ID)
 	value := []byte(string(j.Outcome()) + " " + j.Origin.First)

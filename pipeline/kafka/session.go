@@ -302,7 +302,7 @@ func (s *session) newItem(t *tracker, r *kgo.Record) *item {
 func (s *session) dispatch(it *item, now time.Time) {
 	if ms := it.rec.number(schemas.HeaderNotBefore); s.cfg.Retry && ms > 0 {
 		if wait := time.UnixMilli(ms).Sub(now); wait > 0 {
-			it.timer = time.AfterFunc(wait, func() { s.engine.enqueue(it) })
+			s.engine.park(it, wait)
 			return
 		}
 	}

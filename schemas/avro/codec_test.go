@@ -50,7 +50,7 @@ func allTopics() Topics {
 	return Topics{
 		Requests: []string{"requests.standard", "requests.bulk"}, Results: []string{"results"}, Chunks: []string{"chunks"},
 		Costs: []string{"costs"}, Attempts: []string{"attempts"}, Audit: []string{"audit"}, Metrics: []string{"metrics"}, Budgets: []string{"budgets"}, Health: []string{"health"},
-		EndpointStats: []string{"endpoints"}, EndpointStates: []string{"states"},
+		EndpointStats: []string{"endpoints"}, EndpointStates: []string{"states"}, Cancels: []string{"cancels"},
 	}
 }
 
@@ -101,6 +101,7 @@ func kinds(c *Codecs) []kind {
 		kindOf("request", c.Request), kindOf("result", c.Result), kindOf("chunk", c.Chunk), kindOf("cost", c.Cost),
 		kindOf("attempt", c.Attempt), kindOf("audit", c.Audit), kindOf("metric", c.Metric), kindOf("budget", c.Budget), kindOf("health", c.Health),
 		kindOf("endpoint_stats", c.EndpointStats), kindOf("endpoint_state", c.EndpointState),
+		kindOf("cancel", c.Cancel),
 	}
 }
 
@@ -334,7 +335,7 @@ func TestCodecsWorkWithARealRegistry(t *testing.T) {
 		}
 	}
 	subjects, err := client.Subjects(t.Context())
-	if err != nil || len(subjects) != 12 || subjects[0] != "attempts-value" {
+	if err != nil || len(subjects) != 13 || subjects[0] != "attempts-value" {
 		t.Errorf("subjects: %v, %v", subjects, err)
 	}
 	want := schematest.Filled[schemas.Request](0)

@@ -35,6 +35,8 @@ var (
 	healthSchema string
 	//go:embed budget.avsc
 	budgetSchema string
+	//go:embed cancel.avsc
+	cancelSchema string
 )
 
 // Codecs holds one codec for each kind of record.
@@ -48,6 +50,7 @@ type Codecs struct {
 	Metric  *Codec[schemas.MetricEvent]
 	Budget  *Codec[schemas.BudgetEvent]
 	Health  *Codec[schemas.HealthEvent]
+	Cancel  *Codec[schemas.Cancel]
 
 	EndpointStats *Codec[schemas.EndpointStats]
 	EndpointState *Codec[schemas.EndpointState]
@@ -58,7 +61,7 @@ type Codecs struct {
 // Topics names the topics whose values are of each kind.
 type Topics struct {
 	Requests, Results, Chunks, Costs, Attempts, Audit, Metrics, Health, Budgets []string
-	EndpointStats, EndpointStates                                               []string
+	EndpointStats, EndpointStates, Cancels                                      []string
 }
 
 // NewCodecs returns codecs that find the schemas of others' records in source.
@@ -73,6 +76,7 @@ func NewCodecs(source SchemaSource) *Codecs {
 		Metric:  newCodec[schemas.MetricEvent](metricSchema, nil, source),
 		Health:  newCodec[schemas.HealthEvent](healthSchema, nil, source),
 		Budget:  newCodec[schemas.BudgetEvent](budgetSchema, nil, source),
+		Cancel:  newCodec[schemas.Cancel](cancelSchema, nil, source),
 		render:  newRenderer(source),
 
 		EndpointStats: newCodec[schemas.EndpointStats](endpointStatsSchema, nil, source),
@@ -99,6 +103,7 @@ func (c *Codecs) Register(ctx context.Context, r Registrar, topics Topics) error
 		{c.EndpointStats.Register, topics.EndpointStats},
 		{c.EndpointState.Register, topics.EndpointStates},
 		{c.Budget.Register, topics.Budgets},
+		{c.Cancel.Register, topics.Cancels},
 	} {
 		if err := each.register(ctx, r, each.topics...); err != nil {
 			return err

@@ -30,7 +30,7 @@ func identity() map[string][]string {
 		"HealthEvent":   {"id", "time", "kind", "provider", "endpoint"},
 		"EndpointStats": {"time", "fleet", "worker"}, "EndpointSums": {"provider", "endpoint"}, "EndpointState": {"provider", "endpoint", "time"},
 		"Money": {"amount", "currency"}, "CostLine": {"attempt"}, "ModelInfo": {"id"}, "File": {"id"}, "Job": {"id"},
-		"BudgetEvent": {"id", "time", "budget", "seq"},
+		"BudgetEvent": {"id", "time", "budget", "seq"}, "Cancel": {"request_id", "tenant"},
 	}
 }
 

@@ -241,3 +241,7 @@ func FuzzDecodeAudit(f *testing.F) {
 func FuzzDecodeMetric(f *testing.F) {
 	fuzzDecode(f, func(c *Codecs) *Codec[schemas.MetricEvent] { return c.Metric })
 }
+
+func FuzzDecodeCancel(f *testing.F) {
+	fuzzDecode(f, func(c *Codecs) *Codec[schemas.Cancel] { return c.Cancel })
+}
