@@ -142,13 +142,15 @@ func (l *collecting) read(ctx context.Context) error {
 		l.cfg.Log.Warn("reading", zap.String("topic", f.Topic), zap.Int32("partition", f.Partition), zap.Error(f.Err))
 	}
 	now := time.Now()
-	fetches.EachTopic(func(t kgo.FetchTopic) {
-		l.w.topicID = t.TopicID
-		t.EachRecord(func(r *kgo.Record) {
-			l.w.read[r.Partition] = kgo.EpochOffset{Epoch: r.LeaderEpoch, Offset: r.Offset + 1}
-			l.w.add(copyRecord(r), now)
-		})
-	})
+	for _, f := range fetches { // EachTopic loses the ids of topics when it joins fetches
+		for i := range f.Topics {
+			f.Topics[i].EachRecord(func(r *kgo.Record) {
+				l.w.topicID = f.Topics[i].TopicID
+				l.w.read[r.Partition] = kgo.EpochOffset{Epoch: r.LeaderEpoch, Offset: r.Offset + 1}
+				l.w.add(copyRecord(r), now)
+			})
+		}
+	}
 	return nil
 }
 
