@@ -23,13 +23,13 @@ var mutants = []mutant{
 	},
 	{
 		"the offset map is stripped", "commit.go",
-		"c.offset, c.epoch, new(c.metadata)\n			rt.Partitions = append(rt.Partitions, rp)\n		}\n		req.Topics = append(req.Topics, rt)\n	}\n	resp, err := req.RequestWith(ctx, s.producer)",
-		"c.offset, c.epoch, new(\"\")\n			rt.Partitions = append(rt.Partitions, rp)\n		}\n		req.Topics = append(req.Topics, rt)\n	}\n	resp, err := req.RequestWith(ctx, s.producer)",
+		"c.offset, c.epoch, new(c.metadata)\n			rt.Partitions = append(rt.Partitions, rp)\n		}\n		topics = append(topics, rt)",
+		"c.offset, c.epoch, new(\"\")\n			rt.Partitions = append(rt.Partitions, rp)\n		}\n		topics = append(topics, rt)",
 	},
 	{
 		"a partition's error is ignored", "commit.go",
-		"				return fmt.Errorf(\"%s/%d: %w\", t.Topic, p.Partition, err)\n			}\n		}\n	}\n	return nil\n}\n\n// addOffsets",
-		"				_ = err\n			}\n		}\n	}\n	return nil\n}\n\n// addOffsets",
+		"				return fmt.Errorf(\"%s/%d: %w\", t.Topic, p.Partition, err)\n			}\n		}\n	}\n	return nil\n}\n\n// addGroup",
+		"				_ = err\n			}\n		}\n	}\n	return nil\n}\n\n// addGroup",
 	},
 	{
 		"a request is acknowledged before it is worked on", "tracker.go",
