@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/zap"
@@ -54,16 +55,39 @@ const headerSince = "sira-since"
 // Run collects until ctx is done. It ends with an error when another process runs as
 // the same instance, or Kafka refuses for good.
 func (c *Collector) Run(ctx context.Context) error {
+	const longest = 5 * time.Second
+	wait := 100 * time.Millisecond
 	for {
+		began := time.Now()
 		err := c.session(ctx)
-		if !errors.Is(err, ErrForgotten) {
-			return err
-		}
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil // what was not committed comes again
+		case isHopeless(err):
+			return err
+		case time.Since(began) > time.Minute:
+			wait = 100 * time.Millisecond
 		}
 		c.cfg.Log.Warn("collecting anew", zap.Error(err))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, longest)
 	}
+}
+
+// errClient is in the chain of errors about how a client is configured.
+var errClient = errors.New("configuring a client of Kafka")
+
+// isHopeless reports whether a new life in the group would end like the last one.
+func isHopeless(err error) bool {
+	for _, e := range []error{errClient, kerr.FencedInstanceID, kerr.TransactionalIDAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.TopicAuthorizationFailed} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // session is one life in the group, from joining until partitions are taken away or ctx is done. What was read and not
@@ -71,7 +95,7 @@ func (c *Collector) Run(ctx context.Context) error {
 func (c *Collector) session(ctx context.Context) error {
 	opts, err := c.cfg.Client.Options(c.cfg.Log, c.cfg.Metrics)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errClient, err)
 	}
 	l := &collecting{Collector: c, w: newWaiting(&c.cfg)}
 	took := func(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
@@ -89,7 +113,7 @@ func (c *Collector) session(ctx context.Context) error {
 		opts = append(opts, kgo.InstanceID(c.cfg.Instance))
 	}
 	if l.client, err = kgo.NewClient(opts...); err != nil {
-		return fmt.Errorf("connecting to Kafka: %w", err)
+		return fmt.Errorf("%w: %w", errClient, err)
 	}
 	defer l.client.Close()
 	l.member.Store(l.client)
@@ -136,7 +160,7 @@ func (l *collecting) read(ctx context.Context) error {
 		if errors.Is(f.Err, context.DeadlineExceeded) || errors.Is(f.Err, context.Canceled) {
 			continue
 		}
-		if isFatal(f.Err) {
+		if isFatal(f.Err) || isHopeless(f.Err) {
 			return fmt.Errorf("collecting requests for batches: %w", f.Err)
 		}
 		l.cfg.Log.Warn("reading", zap.String("topic", f.Topic), zap.Int32("partition", f.Partition), zap.Error(f.Err))

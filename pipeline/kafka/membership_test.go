@@ -194,3 +194,43 @@ func TestForgottenCollectorReadsAnew(t *testing.T) {
 		t.Errorf("batches took %q, want each request once", got)
 	}
 }
+
+// A collector that found no broker to begin a transaction with ended, and its worker with it.
+func TestCollectorOutlivesABrokerThatIsAway(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	if _, err := EnsureTopics(t.Context(), r.client, []TopicSpec{{Name: "waiting", Partitions: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	var refused atomic.Int64
+	r.broker.cluster.ControlKey(int16(kmsg.InitProducerID), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		r.broker.cluster.KeepControl()
+		if refused.Add(1) > 2 {
+			return nil, nil, false
+		}
+		resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
+		resp.ErrorCode = kerr.InvalidProducerEpoch.Code // which no client tries again
+		return resp, nil, true
+	})
+	c := NewCollector(CollectorConfig{
+		Client: r.config(), Group: "batches", Instance: "c1", Topic: "waiting", RetryTopic: "retry", MaxRequests: 1, MaxBytes: 1 << 20, MaxWait: time.Minute,
+		Log: zap.NewNop(), Put: func(context.Context, []byte) (string, error) { return "ref", nil },
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	rec := &kgo.Record{Topic: "waiting", Key: []byte("k"), Value: []byte("a"), Headers: []kgo.RecordHeader{{Key: schemas.HeaderKey, Value: []byte("a")}}}
+	if err := r.client.ProduceSync(t.Context(), rec).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if _, order := r.collect("retry", 1); len(order) != 1 {
+		t.Errorf("%d batches, want 1", len(order))
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if refused.Load() < 3 {
+		t.Error("the fault was not met")
+	}
+}
