@@ -205,7 +205,7 @@ func TestCollectorOutlivesABrokerThatIsAway(t *testing.T) {
 	var refused atomic.Int64
 	r.broker.cluster.ControlKey(int16(kmsg.InitProducerID), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		r.broker.cluster.KeepControl()
-		if refused.Add(1) > 2 {
+		if req.(*kmsg.InitProducerIDRequest).TransactionalID == nil || refused.Add(1) > 2 {
 			return nil, nil, false
 		}
 		resp := req.ResponseKind().(*kmsg.InitProducerIDResponse)
