@@ -312,7 +312,15 @@ func (w *waiting) records(ctx context.Context, now time.Time) ([]pipeline.Record
 			out = append(out, w.later(g)...)
 			continue
 		}
-		for _, members := range w.cut(g.members) {
+		batches := w.cut(g.members)
+		if n := len(batches) - 1; n > 0 {
+			// What is left over waits for others, unless it has waited long enough.
+			if rest := w.gather(batches[n], g.since); !w.full(rest, now) {
+				out = append(out, w.later(rest)...)
+				batches = batches[:n]
+			}
+		}
+		for _, members := range batches {
 			var b []byte
 			for i := range members {
 				m := members[i]
@@ -331,6 +339,15 @@ func (w *waiting) records(ctx context.Context, now time.Time) ([]pipeline.Record
 		}
 	}
 	return out, nil
+}
+
+// gather returns requests as they would wait on their own.
+func (w *waiting) gather(members []record, since time.Time) *gathered {
+	g := &gathered{members: members, since: since}
+	for i := range members {
+		g.bytes += memberSize(&members[i])
+	}
+	return g
 }
 
 // cut parts requests into batches within the limits.

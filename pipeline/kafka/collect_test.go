@@ -42,7 +42,7 @@ func TestBatchesAreCutAndTheRestWaitsOn(t *testing.T) {
 	}
 	out, err := w.records(t.Context(), now)
 	if err != nil || len(out) != 3 {
-		t.Fatalf("%d records, error %v; want two batches and one that waits", len(out), err)
+		t.Fatalf("%d records, error %v; want a batch, one beyond its count and one that waits", len(out), err)
 	}
 	var own []string
 	for _, b := range kept {
@@ -55,8 +55,11 @@ func TestBatchesAreCutAndTheRestWaitsOn(t *testing.T) {
 		}
 		own = append(own, "|")
 	}
-	if got, want := strings.Join(own, ","), "0 t/0/0,1 t/0/1,2 t/0/2,|,3 t/0/3,|"; got != want {
+	if got, want := strings.Join(own, ","), "0 t/0/0,1 t/0/1,2 t/0/2,|"; got != want {
 		t.Errorf("batches hold %s, want %s", got, want)
+	}
+	if out[1].Topic != "wait" || string(out[1].Key) != "full" {
+		t.Errorf("beyond the count: %+v, want it to wait for others", out[1])
 	}
 	left := record{key: out[2].Key, value: out[2].Value, headers: out[2].Headers}
 	if out[2].Topic != "wait" || string(left.key) != "few" || left.number(headerSince) != now.UnixMilli() || left.header(schemas.HeaderKey) != "9" {
