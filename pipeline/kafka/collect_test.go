@@ -58,8 +58,8 @@ func TestBatchesAreCutAndTheRestWaitsOn(t *testing.T) {
 	if got, want := strings.Join(own, ","), "0 t/0/0,1 t/0/1,2 t/0/2,|"; got != want {
 		t.Errorf("batches hold %s, want %s", got, want)
 	}
-	if out[1].Topic != "wait" || string(out[1].Key) != "full" {
-		t.Errorf("beyond the count: %+v, want it to wait for others", out[1])
+	if out[0].Topic != "wait" || string(out[0].Key) != "full" {
+		t.Errorf("beyond the count: %+v, want it to wait for others", out[0])
 	}
 	left := record{key: out[2].Key, value: out[2].Value, headers: out[2].Headers}
 	if out[2].Topic != "wait" || string(left.key) != "few" || left.number(headerSince) != now.UnixMilli() || left.header(schemas.HeaderKey) != "9" {
