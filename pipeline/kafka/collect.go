@@ -41,7 +41,7 @@ type CollectorConfig struct {
 }
 
 // Collector makes batches of requests that wait for one. It takes them from a topic
-// and writes one record for each batch, in the transaction that marks them as taken:
+// of one partition and writes one record for each batch, in the transaction that marks them as taken:
 // a request is in one batch and no other, whoever dies meanwhile. It holds what it
 // has read in memory, MaxBytes for each key at most.
 type Collector struct{ cfg CollectorConfig }
@@ -60,15 +60,16 @@ func (c *Collector) Run(ctx context.Context) error {
 	for {
 		began := time.Now()
 		err := c.session(ctx)
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return nil // what was not committed comes again
-		case isHopeless(err):
+		}
+		if isHopeless(err) {
 			return err
-		case time.Since(began) > time.Minute:
+		}
+		if time.Since(began) > time.Minute {
 			wait = 100 * time.Millisecond
 		}
-		c.cfg.Log.Warn("collecting anew", zap.Error(err))
+		c.cfg.Log.Warn("requests for batches are collected anew", zap.Error(err))
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -76,6 +77,9 @@ func (c *Collector) Run(ctx context.Context) error {
 		wait = min(2*wait, longest)
 	}
 }
+
+// errTaken means that the topic is another member's now, or may have been meanwhile.
+var errTaken = errors.New("another member may have what was read")
 
 // errClient is in the chain of errors about how a client is configured.
 var errClient = errors.New("configuring a client of Kafka")
@@ -126,13 +130,13 @@ func (c *Collector) session(ctx context.Context) error {
 			return err
 		}
 		if l.taken.Load() {
-			return ErrForgotten
+			return errTaken
 		}
 		if !l.w.due(time.Now()) {
 			continue
 		}
 		if err := l.commit(ctx); err != nil {
-			return fmt.Errorf("%w: closing batches: %w", ErrForgotten, err)
+			return fmt.Errorf("closing batches: %w", err)
 		}
 		l.w = newWaiting(&c.cfg) // what was left for later comes again
 	}
@@ -145,8 +149,10 @@ type collecting struct {
 
 	client *kgo.Client
 	member atomic.Pointer[kgo.Client] // client, once it is made
-	taken  atomic.Bool                // partitions are another member's, or may be
-	w      *waiting
+	taken  atomic.Bool                // see errTaken
+
+	version transactionVersion
+	w       *waiting
 }
 
 func (l *collecting) transactionalID() string { return l.cfg.Group + "." + l.cfg.Instance }
@@ -216,10 +222,10 @@ func (l *collecting) kafkaRecords(out []pipeline.Record) []*kgo.Record {
 
 // commitOffsets adds what was read to the transaction, as the member that has read it.
 func (l *collecting) commitOffsets(ctx context.Context) error {
-	t := txnOffsets{client: l.client, transactionalID: l.transactionalID(), group: l.cfg.Group}
+	t := txnOffsets{client: l.client, transactionalID: l.transactionalID(), group: l.cfg.Group, version: &l.version}
 	t.member, t.generation = l.client.GroupMetadata()
 	if l.taken.Load() { // looked at after the metadata, which may be those of a new member
-		return ErrForgotten
+		return errTaken
 	}
 	if l.cfg.Static {
 		t.instance = &l.cfg.Instance

@@ -289,7 +289,7 @@ func (s *session) produce(ctx context.Context, cuts []*cut) error {
 
 // commitTxnOffsets adds the offsets to the transaction.
 func (s *session) commitTxnOffsets(ctx context.Context, cuts []*cut) error {
-	t := txnOffsets{client: s.producer, transactionalID: s.transactionalID(), group: s.engine.cfg.Group + "." + s.cfg.Name, instance: s.instanceID(), implicit: &s.implicit}
+	t := txnOffsets{client: s.producer, transactionalID: s.transactionalID(), group: s.engine.cfg.Group + "." + s.cfg.Name, instance: s.instanceID(), version: &s.version}
 	t.member, t.generation = s.consumer.GroupMetadata()
 	if s.suspect.Load() { // looked at after the metadata, which may be those of a new member
 		return ErrForgotten
@@ -315,9 +315,7 @@ type txnOffsets struct {
 	member                 string
 	generation             int32
 	instance               *string // of a static member
-	// implicit keeps whether the cluster adds a group to a transaction by itself; nil points nowhere, or to what was not
-	// asked yet.
-	implicit **bool
+	version                *transactionVersion
 }
 
 // commit sends the offsets. Every partition's error counts: EndTransaction would
@@ -348,24 +346,10 @@ func (t *txnOffsets) commit(ctx context.Context, topics []kmsg.TxnOffsetCommitRe
 }
 
 // addGroup adds the group to the transaction, on clusters before
-// transaction.version 2; later ones do it with the offsets (KIP-890).
+// transaction.version 2.
 func (t *txnOffsets) addGroup(ctx context.Context, id int64, epoch int16) error {
-	if t.implicit == nil {
-		t.implicit = new(*bool)
-	}
-	if *t.implicit == nil {
-		resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, t.client)
-		if err != nil {
-			return err
-		}
-		v2 := false
-		for _, f := range resp.FinalizedFeatures {
-			v2 = v2 || f.Name == "transaction.version" && f.MaxVersionLevel >= 2
-		}
-		*t.implicit = &v2
-	}
-	if **t.implicit {
-		return nil
+	if implicit, err := t.version.addsGroups(ctx, t.client); err != nil || implicit {
+		return err
 	}
 	add := kmsg.NewPtrAddOffsetsToTxnRequest()
 	add.TransactionalID, add.ProducerID, add.ProducerEpoch, add.Group = t.transactionalID, id, epoch, t.group
@@ -374,6 +358,25 @@ func (t *txnOffsets) addGroup(ctx context.Context, id int64, epoch int16) error 
 		return err
 	}
 	return kerr.ErrorForCode(added.ErrorCode)
+}
+
+// transactionVersion is what was asked of a cluster once: whether offsets add their
+// group to a transaction by themselves (KIP-890). One goroutine uses it.
+type transactionVersion struct{ asked, implicit bool }
+
+func (v *transactionVersion) addsGroups(ctx context.Context, cl *kgo.Client) (bool, error) {
+	if v.asked {
+		return v.implicit, nil
+	}
+	resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(ctx, cl)
+	if err != nil {
+		return false, err
+	}
+	for _, f := range resp.FinalizedFeatures {
+		v.implicit = v.implicit || f.Name == "transaction.version" && f.MaxVersionLevel >= 2
+	}
+	v.asked = true
+	return v.implicit, nil
 }
 
 // commitOffsets commits without a transaction, with the same map.

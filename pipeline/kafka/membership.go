@@ -10,9 +10,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// ErrForgotten means that a group had forgotten its member, and that another one worked on its partitions meanwhile: what the
-// member knows of them is old.
-var ErrForgotten = errors.New("the group had forgotten this member, and another one had its partitions")
+// ErrForgotten means that a group had forgotten its member. Another one may have worked on its partitions meanwhile, so that
+// what the member knows of them is old.
+var ErrForgotten = errors.New("the group had forgotten this member, and another one may have had its partitions")
 
 // WatchMembership returns balancer, which tells when a member's group has forgotten it. A coordinator that answers a join with
 // UNKNOWN_MEMBER_ID has given the member's partitions away, or is about to. The client (franz-go 1.22) joins again as a new

@@ -39,13 +39,13 @@ type session struct {
 	generation int32                       // of the group when partitions were last assigned
 	leaving    chan struct{}               // closed when the session is about to end
 
-	dirty    chan struct{} // has a token when completions wait for a transaction
-	fatal    chan error    // the first error that ends the session
-	implicit *bool         // the cluster adds a group to a transaction by itself; nil: not asked yet
-	epochs   int           // times that reading was set to go on; of the polling goroutine
-	fenced   int           // times in a row that the producer was; of the commit loop
-	broken   atomic.Bool   // no further commit: the session is about to end
-	suspect  atomic.Bool   // no commit until it is known that nobody else had the partitions, see forgotten
+	dirty   chan struct{}      // has a token when completions wait for a transaction
+	fatal   chan error         // the first error that ends the session
+	version transactionVersion // of the cluster; of the commit loop
+	epochs  int                // times that reading was set to go on; of the polling goroutine
+	fenced  int                // times in a row that the producer was; of the commit loop
+	broken  atomic.Bool        // no further commit: the session is about to end
+	suspect atomic.Bool        // no commit until it is known that nobody else had the partitions, see forgotten
 
 	count atomic.Int64  // records read and not finished
 	bytes atomic.Int64  // of these records
