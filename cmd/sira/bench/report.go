@@ -40,6 +40,7 @@ type page struct {
 // that are compared. names are what the page calls them.
 func WriteReport(w io.Writer, names []string, runs ...*Run) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
+		"style": chart.Style,
 		"ms": func(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) }, "percent": percent,
 	}).Parse(reportPage)
 	if err != nil {

@@ -4,6 +4,7 @@ package chart
 
 import (
 	"bytes"
+	_ "embed"
 	"fmt"
 	"html"
 	"html/template"
@@ -15,6 +16,13 @@ const (
 	chartWidth, chartHeight                          = 720, 300
 	marginLeft, marginRight, marginTop, marginBottom = 64, 14, 14, 44
 )
+
+//go:embed style.css
+var style string
+
+// Style returns the rules of a page with charts: colours by day and by night, text,
+// tables, figures and what is in them.
+func Style() template.CSS { return template.CSS(style) }
 
 // Line is one curve of a chart. Colours are those of the page, by number.
 type Line struct {
