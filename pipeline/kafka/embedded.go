@@ -69,6 +69,8 @@ type Embedded struct {
 	intents *intents
 	disk    *disk         // nil: all is in memory
 	open    chan struct{} // closed once clients may come in
+	closed  chan struct{} // closed by Close
+	forgot  bool          // the last broker on dir was killed, and groups used it
 	addr    string
 	lock    *os.File
 	close   sync.Once
@@ -86,7 +88,7 @@ func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	e := &Embedded{dir: cfg.Dir, open: make(chan struct{})}
+	e := &Embedded{dir: cfg.Dir, open: make(chan struct{}), closed: make(chan struct{})}
 	opts := []kfake.Opt{
 		kfake.NumBrokers(1),
 		kfake.ClusterID("sira-embedded"),
@@ -134,6 +136,9 @@ func StartEmbedded(cfg EmbeddedConfig) (*Embedded, error) {
 		e.disk.watch(cluster)
 		e.intents.watch(cluster)
 	}
+	if e.forgot {
+		awaitMembers(cluster, e.closed)
+	}
 	close(e.open)
 	return e, nil
 }
@@ -160,6 +165,8 @@ func (e *Embedded) prepare(cfg EmbeddedConfig) error {
 		if err := repairEmbedded(e.dir); err != nil {
 			return err
 		}
+		groups, err := os.Stat(filepath.Join(e.dir, embeddedGroupsLog))
+		e.forgot = err == nil && groups.Size() > 0
 	} else if err := os.Remove(clean); err != nil {
 		return err
 	}
@@ -190,6 +197,7 @@ func (e *Embedded) Brokers() []string { return []string{e.addr} }
 // Closing twice is harmless.
 func (e *Embedded) Close() {
 	e.close.Do(func() {
+		close(e.closed)
 		e.cluster.Close()
 		e.release(true)
 	})

@@ -3,10 +3,12 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -274,5 +276,77 @@ func TestACommitAskedForTwiceOutlivesAKill(t *testing.T) {
 	values, offset := committedIn(t, after)
 	if diff := cmp.Diff([]string{"kept", "kept", "kept"}, values); diff != "" || offset != 7 {
 		t.Errorf("offset %d, want 7; records (-want +got):\n%s", offset, diff)
+	}
+}
+
+// A worker that started just before the broker was killed was the first to join again, got all partitions, and made 900 calls
+// again that the others had finished and could not commit any more.
+func TestMembersComeBackTogetherAfterTheirBrokerWasKilled(t *testing.T) {
+	dir := t.TempDir()
+	e := startEmbedded(t, EmbeddedConfig{Dir: dir})
+	admin, err := kgo.NewClient(kgo.SeedBrokers(e.Brokers()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close()
+	if _, err := kadm.NewClient(admin).CreateTopic(t.Context(), 6, 1, nil, "in"); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	most := map[string]int{} // partitions that a member got at once
+	join := func(name string) {
+		owned := 0
+		change := func(by int) func(context.Context, *kgo.Client, map[string][]int32) {
+			return func(_ context.Context, _ *kgo.Client, parts map[string][]int32) {
+				mu.Lock()
+				defer mu.Unlock()
+				owned += by * len(parts["in"])
+				most[name] = max(most[name], owned)
+			}
+		}
+		cl, err := kgo.NewClient(kgo.SeedBrokers(e.Brokers()...), kgo.ConsumerGroup("readers"), kgo.ConsumeTopics("in"),
+			kgo.HeartbeatInterval(100*time.Millisecond), kgo.SessionTimeout(5*time.Second), kgo.AutoCommitInterval(100*time.Millisecond),
+			kgo.OnPartitionsAssigned(change(1)), kgo.OnPartitionsRevoked(change(-1)), kgo.OnPartitionsLost(change(-1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(cl.Close)
+		go func() {
+			for !cl.PollFetches(t.Context()).IsClientClosed() && t.Context().Err() == nil {
+			}
+		}()
+	}
+	members := func(n int) {
+		t.Helper()
+		until(t, fmt.Sprintf("group of %d", n), func() bool {
+			g, err := kadm.NewClient(admin).DescribeGroups(t.Context(), "readers")
+			return err == nil && g["readers"].State == "Stable" && len(g["readers"].Members) == n
+		})
+	}
+	join("a")
+	join("b")
+	members(2)
+	for p := range int32(6) { // offsets, so that the broker knows that there was a group
+		if err := admin.ProduceSync(t.Context(), &kgo.Record{Topic: "in", Partition: p, Value: []byte("x")}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "committed offset", func() bool {
+		got, err := kadm.NewClient(admin).FetchOffsets(t.Context(), "readers")
+		return err == nil && len(got.Offsets()) > 0
+	})
+	after := crashed(t, dir)
+	addr := e.Addr()
+	e.Close()
+	e = startEmbedded(t, EmbeddedConfig{Dir: after, Addr: addr})
+	mu.Lock()
+	clear(most)
+	mu.Unlock()
+	join("new")
+	members(3)
+	mu.Lock()
+	defer mu.Unlock()
+	if most["new"] > 2 {
+		t.Errorf("the new member was given %d of 6 partitions while the others were away, want 2 at most", most["new"])
 	}
 }

@@ -34,6 +34,9 @@ type journal struct {
 	dir string
 	log *zap.Logger
 
+	writing sync.Mutex // held while the file is written; taken before mu
+	wrote   time.Time  // when it was written last; of writing
+
 	mu     sync.Mutex
 	buf    []byte // to be written
 	spare  []byte
@@ -193,13 +196,28 @@ func (j *journal) sweep() {
 func (j *journal) add(k journalKey, outputs []pipeline.Record) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if len(j.buf) == 0 {
+		select {
+		case j.wake <- struct{}{}:
+		default:
+		}
+	}
 	j.buf = appendOutcome(j.buf, k, outputs)
 	j.live[j.number]++
-	select {
-	case j.wake <- struct{}{}:
-	default:
-	}
 	return j.number
+}
+
+// due writes what was added if the last write is journalDelay ago and nobody is
+// writing. Whoever adds calls it, holding no lock: on a busy machine the goroutine
+// that waits to do the same gets its turn later, at worst after a kill.
+func (j *journal) due() {
+	if !j.writing.TryLock() {
+		return
+	}
+	defer j.writing.Unlock()
+	if time.Since(j.wrote) >= journalDelay {
+		j.put()
+	}
 }
 
 // committed says that n outcomes of a file are of no use any more.
@@ -251,8 +269,20 @@ func (j *journal) write() {
 }
 
 func (j *journal) flush() {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	j.put()
+}
+
+// put is flush for the holder of writing.
+func (j *journal) put() {
+	j.wrote = time.Now()
 	j.mu.Lock()
 	b, f := j.buf, j.file
+	if len(b) == 0 {
+		j.mu.Unlock()
+		return
+	}
 	j.buf, j.spare = j.spare[:0], nil
 	j.mu.Unlock()
 	err := whole(f, b)

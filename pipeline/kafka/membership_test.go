@@ -63,13 +63,18 @@ func (r *rig) forget(group, instance string) {
 
 func (r *rig) until(what string, ok func() bool) {
 	r.t.Helper()
+	until(r.t, what, ok)
+}
+
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
 	for limit := time.Now().Add(20 * time.Second); !ok(); {
 		if time.Now().After(limit) {
-			r.t.Fatalf("no %s in time", what)
+			t.Fatalf("no %s in time", what)
 		}
 		select {
 		case <-time.After(5 * time.Millisecond):
-		case <-r.t.Context().Done():
+		case <-t.Context().Done():
 		}
 	}
 }

@@ -311,12 +311,12 @@ func (s *session) dispatch(it *item, now time.Time) {
 
 // settle records an item's outcome for the next transaction.
 func (s *session) settle(it *item, outputs []pipeline.Record) {
-	t := it.tracker
+	t, j := it.tracker, s.engine.journal
 	t.mu.Lock()
 	t.running--
 	if t.life.Err() == nil {
 		c := &completion{offset: it.offset, outputs: outputs, key: keyOf(&it.rec)}
-		if j := s.engine.journal; j != nil {
+		if j != nil {
 			c.file = j.add(c.key, outputs)
 		}
 		t.finish(c)
@@ -324,6 +324,9 @@ func (s *session) settle(it *item, outputs []pipeline.Record) {
 	t.wakeIdle()
 	next := t.unchain(it)
 	t.mu.Unlock()
+	if j != nil {
+		j.due()
+	}
 	s.let(it)
 	if next != nil {
 		s.dispatch(next, time.Now())
