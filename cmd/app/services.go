@@ -80,7 +80,7 @@ func (c *Config) OpenRegistry() (*avro.Registry, error) {
 }
 
 func (a *App) startClickHouse(ctx context.Context, g *group) error {
-	engine, err := embedded.Open(ctx, embedded.Config{Dir: filepath.Join(a.cfg.DataDir, "clickhouse")})
+	engine, err := embedded.Open(ctx, embedded.Config{Dir: filepath.Join(a.cfg.DataDir, "clickhouse"), Log: a.log})
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,10 @@ func (a *App) startClickHouse(ctx context.Context, g *group) error {
 	}
 	g.onStop("clickhouse interface", s.Close)
 	a.cfg.ClickHouse.Listen = s.Addr()
-	return nil
+	a.addCheck("embedded clickhouse", engine.Ready)
+	return a.reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sira_embedded_clickhouse_disk_free_bytes", Help: "Room on the disk of the embedded ClickHouse; below 128 MiB it refuses inserts.",
+	}, func() float64 { return float64(engine.FreeBytes()) }))
 }
 
 func (a *App) startSimulator(ctx context.Context, g *group) error {

@@ -41,7 +41,7 @@ type page struct {
 func WriteReport(w io.Writer, names []string, runs ...*Run) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
 		"style": chart.Style,
-		"ms": func(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) }, "percent": percent,
+		"ms":    func(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) }, "percent": percent,
 	}).Parse(reportPage)
 	if err != nil {
 		return fmt.Errorf("reading the report's template: %w", err)

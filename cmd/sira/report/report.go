@@ -116,7 +116,7 @@ type page struct {
 func Write(w io.Writer, d *Data) error {
 	t, err := template.New("report").Funcs(template.FuncMap{
 		"style": chart.Style,
-		"when": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
+		"when":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
 		"percent": func(part, all uint64) string {
 			if all == 0 {
 				return "0 %"

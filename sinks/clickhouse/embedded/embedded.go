@@ -24,6 +24,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 const (
@@ -32,6 +34,9 @@ const (
 
 	libraryFile = "libchdb.so"
 	engineFile  = "sira-engine.xml"
+
+	engineConfig = `<clickhouse><merge_tree><old_parts_lifetime>%d</old_parts_lifetime></merge_tree></clickhouse>
+`
 
 	defaultMaxConcurrent = 16
 	closeTimeout         = 30 * time.Second
@@ -78,6 +83,10 @@ type Config struct {
 	Dir string `json:"dir,omitempty"`
 	// MaxConcurrent is how many statements run at once; others wait for their turn. 0 means 16.
 	MaxConcurrent int `json:"max_concurrent,omitempty"`
+	// Log gets what becomes of a full disk. Nil discards it.
+	Log *zap.Logger `json:"-"`
+
+	room func(dir string) (int64, error) // bytes that are free; nil asks the system
 }
 
 // Validate says what to write instead of a value that cannot work.
@@ -99,6 +108,7 @@ type Engine struct {
 	slots     chan struct{}
 	closing   chan struct{}
 	closed    chan struct{} // holds one token until Close takes it
+	disk      *disk
 
 	version, displayName, timezone string
 }
@@ -136,7 +146,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) (err error) {
 	}
 	// Without a file of its own the engine would take a config.xml that happens to lie in the working folder.
 	config := filepath.Join(e.dir, engineFile)
-	if err := os.WriteFile(config, []byte("<clickhouse></clickhouse>\n"), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, engineConfig, oldPartsLifetime), 0o600); err != nil {
 		return err
 	}
 	e.args = []string{"clickhouse", "--path=" + e.dir, "--config-file=" + config}
@@ -144,7 +154,14 @@ func (e *Engine) start(ctx context.Context, cfg Config) (err error) {
 		return fmt.Errorf("starting the engine on %s: %w; a process can run one engine only, and the folder must be writable "+
 			"and hold data of this version or an older one", e.dir, err)
 	}
-	return e.introduce(ctx)
+	if err := e.introduce(ctx); err != nil {
+		return err
+	}
+	if cfg.room == nil {
+		cfg.room = freeBytes
+	}
+	e.disk = watchDisk(e, cfg.room, cmp.Or(cfg.Log, zap.NewNop()))
+	return nil
 }
 
 // introduce asks the engine what clients will ask the server.
@@ -197,6 +214,7 @@ func (e *Engine) Close() error {
 	default:
 		return nil
 	}
+	e.disk.close()
 	close(e.closing)
 	limit := time.NewTimer(closeTimeout)
 	defer limit.Stop()

@@ -24,6 +24,7 @@ const (
 	codeRequiredPassword      = 194
 	codeTooManyQueries        = 202
 	codeQueryIsTooLarge       = 229
+	codeNotEnoughSpace        = 243
 	codeIntoOutfileNotAllowed = 358
 	codeQueryWasCancelled     = 394
 	codeAuthenticationFailed  = 516
@@ -62,6 +63,7 @@ var names = map[int]string{
 	codeRequiredPassword:      "REQUIRED_PASSWORD",
 	codeTooManyQueries:        "TOO_MANY_SIMULTANEOUS_QUERIES",
 	codeQueryIsTooLarge:       "QUERY_IS_TOO_LARGE",
+	codeNotEnoughSpace:        "NOT_ENOUGH_SPACE",
 	codeIntoOutfileNotAllowed: "INTO_OUTFILE_NOT_ALLOWED",
 	codeQueryWasCancelled:     "QUERY_WAS_CANCELLED",
 	codeAuthenticationFailed:  "AUTHENTICATION_FAILED",

@@ -5,11 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+
+	"go.uber.org/zap"
 )
 
 // childRole, in the environment, makes the test binary play the process that a test needs besides its own.
@@ -17,7 +21,13 @@ const childRole = "SIRA_EMBEDDED_CHILD"
 
 // A process runs one engine on one folder. So the tests share one, each in a database of its own, and what opens and closes
 // engines runs in a child process.
-var shared = sync.OnceValues(func() (*Engine, error) { return Open(context.Background(), Config{}) })
+var shared = sync.OnceValues(func() (*Engine, error) {
+	sharedRoom.Store(math.MaxInt64)
+	return Open(context.Background(), Config{Log: zap.Must(zap.NewDevelopment()), room: func(string) (int64, error) { return sharedRoom.Load(), nil }})
+})
+
+// sharedRoom is how much room the shared engine believes its disk to have.
+var sharedRoom atomic.Int64
 
 func TestMain(m *testing.M) {
 	if role := os.Getenv(childRole); role != "" {

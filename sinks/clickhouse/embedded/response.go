@@ -57,6 +57,9 @@ func (s *Server) run(ctx context.Context, req *request) (Result, error) {
 	if req.insert == nil {
 		return s.engine.Run(ctx, req.Statement)
 	}
+	if err := s.engine.Ready(); err != nil {
+		return Result{}, newException(codeNotEnoughSpace, "%v", err)
+	}
 	file, err := s.engine.spool()
 	if err != nil {
 		return Result{}, err
