@@ -5,67 +5,7 @@ import (
 	"fmt"
 	"html"
 	"html/template"
-	"slices"
-	"time"
 )
-
-// Times returns an axis of moments in seconds since 1970, UTC, with about six round
-// ticks.
-func Times(from, to time.Time) Axis {
-	if !to.After(from) {
-		to = from.Add(time.Hour)
-	}
-	step, form := time.Minute, "15:04"
-	for _, s := range []struct {
-		step time.Duration
-		form string
-	}{
-		{5 * time.Minute, "15:04"},
-		{15 * time.Minute, "15:04"},
-		{time.Hour, "15:04"},
-		{3 * time.Hour, "15:04"},
-		{6 * time.Hour, "Jan 2 15:04"},
-		{24 * time.Hour, "Jan 2"},
-		{7 * 24 * time.Hour, "Jan 2"},
-		{14 * 24 * time.Hour, "Jan 2"},
-		{30 * 24 * time.Hour, "Jan 2"},
-		{365 * 24 * time.Hour, "2006"},
-	} {
-		if to.Sub(from) <= 8*step {
-			break
-		}
-		step, form = s.step, s.form
-	}
-	a := Axis{from: float64(from.Unix()), to: float64(to.Unix())}
-	for at := from.UTC().Truncate(step); !at.After(to) && len(a.ticks) < 40; at = at.Add(step) {
-		if !at.Before(from) {
-			a.ticks = append(a.ticks, tick{float64(at.Unix()), at.Format(form)})
-		}
-	}
-	return a
-}
-
-// Band is the room between two curves, such as an interval.
-type Band struct {
-	Name   string
-	Colour int
-	Points [][3]float64 // x, low, high
-}
-
-// DrawBand is Draw with a band behind the lines.
-func DrawBand(title, xLabel, yLabel string, x, y Axis, lines []Line, band Band) template.HTML {
-	var b bytes.Buffer
-	f := frame{x, y}
-	fmt.Fprintf(&b, `<polygon class="band f%d" points="`, band.Colour%colours)
-	for _, p := range band.Points {
-		fmt.Fprintf(&b, "%.1f,%.1f ", f.px(p[0]), f.py(p[2]))
-	}
-	for _, p := range slices.Backward(band.Points) {
-		fmt.Fprintf(&b, "%.1f,%.1f ", f.px(p[0]), f.py(p[1]))
-	}
-	fmt.Fprintf(&b, `"><title>%s</title></polygon>`+"\n", html.EscapeString(band.Name))
-	return draw(title, xLabel, yLabel, x, y, lines, b.Bytes())
-}
 
 // Bar is a horizontal bar of parts, one after another.
 type Bar struct {
