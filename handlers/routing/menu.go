@@ -107,20 +107,24 @@ func newList(origin string, specs []TargetSpec, seen map[schemas.Target]bool) li
 // choose writes what a chooser says comes first on the job, and the others after it.
 func (l *list) choose(q *Query, s Chooser) {
 	q.places = s.Choose(q, l.candidates, q.places[:0])
-	first := q.places[:min(len(q.places), handedOn)]
-	for _, at := range first {
-		l.handOn(q, &l.candidates[at])
-	}
-	next, handed := 0, len(first)
-	for ; next < len(l.candidates); next++ {
-		if slices.Contains(q.places, next) {
-			continue
-		}
-		if handed == handedOn {
-			break
-		}
-		l.handOn(q, &l.candidates[next])
+	next, handed := 0, 0 // next: the first that is not handed on
+	for handed < min(len(q.places), handedOn) {
+		l.handOn(q, &l.candidates[q.places[handed]])
 		handed++
+	}
+	if handed < len(q.places) {
+		next = q.places[handed]
+	} else {
+		for ; next < len(l.candidates); next++ {
+			if slices.Contains(q.places, next) {
+				continue
+			}
+			if handed == handedOn {
+				break
+			}
+			l.handOn(q, &l.candidates[next])
+			handed++
+		}
 	}
 	if more := len(l.candidates) - handedOn; more > 0 {
 		q.Job.Decision = append(q.Job.Decision, pipeline.Candidate{Target: &l.candidates[min(next, len(l.candidates)-1)].Target, Reason: l.more[more]})

@@ -149,6 +149,7 @@ func accidents(t *testing.T, newProvider New, d Dialect) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			v := serve(t, tt.answer)
 			ctx := t.Context()
 			if tt.limit > 0 {

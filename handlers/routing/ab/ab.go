@@ -102,7 +102,10 @@ func New(c Config, _ catalog.Env) (routing.Strategy, error) {
 		s.weights = append(s.weights, a.weight())
 		s.exposures = append(s.exposures, "experiment="+c.Experiment+" arm="+a.Name)
 	}
-	return s, nil
+	if c.Strict {
+		return s, nil
+	}
+	return &lenient{strategy: s}, nil
 }
 
 type strategy struct {
@@ -124,7 +127,7 @@ func (s *strategy) Rank(q *routing.Query, c []routing.Candidate) []routing.Candi
 		}
 		return c
 	}
-	arm := routing.Pick(routing.Mix(xxhash.Sum64String(unit)^s.seed), s.seeds, s.weights)
+	arm := s.draw(unit)
 	n := routing.First(c, func(c *routing.Candidate) bool { return routing.MatchAny(s.arms[arm], &c.Target) >= 0 })
 	if n == 0 && !s.strict {
 		return c // nothing of the arm is left to be exposed to, such as in a fallback
@@ -143,6 +146,11 @@ func (s *strategy) Rank(q *routing.Query, c []routing.Candidate) []routing.Candi
 	return c[:len(c)-others]
 }
 
+// draw returns the arm of a unit.
+func (s *strategy) draw(unit string) int {
+	return routing.Pick(routing.Mix(xxhash.Sum64String(unit)^s.seed), s.seeds, s.weights)
+}
+
 func (s *strategy) inAnArm(c *routing.Candidate) bool {
 	for _, arm := range s.arms {
 		if routing.MatchAny(arm, &c.Target) >= 0 {
@@ -150,4 +158,54 @@ func (s *strategy) inAnArm(c *routing.Candidate) bool {
 		}
 	}
 	return false
+}
+
+// lenient is a strategy that leaves nothing out.
+type lenient struct {
+	*strategy
+
+	prepared routing.Prepared[[]order]
+}
+
+// order is the places of candidates where a unit has drawn an arm: those of the arm,
+// and behind them those of other arms.
+type order struct {
+	places []int
+	own    int
+}
+
+// Choose implements routing.Chooser.
+func (s *lenient) Choose(q *routing.Query, c []routing.Candidate, first []int) []int {
+	unit := s.unit.Of(q)
+	if unit == "" {
+		return first
+	}
+	arm := s.draw(unit)
+	o := &(*s.prepared.Of(c, s.orders))[arm]
+	if o.own == 0 {
+		return first
+	}
+	for _, at := range o.places[:o.own] {
+		q.Note(&c[at], s.exposures[arm])
+	}
+	return append(first, o.places...)
+}
+
+func (s *lenient) orders(c []routing.Candidate) *[]order {
+	out := make([]order, len(s.arms))
+	for arm := range out {
+		o := &out[arm]
+		var others []int
+		for i := range c {
+			switch {
+			case routing.MatchAny(s.arms[arm], &c[i].Target) >= 0:
+				o.places = append(o.places, i)
+			case s.inAnArm(&c[i]):
+				others = append(others, i)
+			}
+		}
+		o.own = len(o.places)
+		o.places = append(o.places, others...)
+	}
+	return &out
 }

@@ -56,7 +56,11 @@ func New(c Config, _ catalog.Env) (routing.Strategy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("origin: %w", err)
 	}
-	return &strategy{origin: origin, near: sorted(c.Near), residency: sorted(c.Residency), measured: c.Measured}, nil
+	s := &strategy{origin: origin, near: sorted(c.Near), residency: sorted(c.Residency), measured: c.Measured}
+	if len(c.Residency) > 0 || c.Measured {
+		return s, nil
+	}
+	return &open{strategy: s}, nil
 }
 
 type strategy struct {
@@ -119,12 +123,68 @@ func (s *strategy) Rank(q *routing.Query, c []routing.Candidate) []routing.Candi
 	routing.ByScore(c)
 	for i := range c {
 		if near == nil && c[i].Score == 0 {
-			q.Note(&c[i], "in the region of origin")
+			q.Note(&c[i], here)
 		} else if q.Explain {
 			q.Note(&c[i], fmt.Sprintf("distance %d from %q", int(-c[i].Score), origin))
 		}
 	}
 	return c
+}
+
+// here is noted of targets in the region of origin.
+const here = "in the region of origin"
+
+// open is a strategy that leaves nothing out and measures nothing.
+type open struct {
+	*strategy
+
+	prepared routing.Prepared[places]
+}
+
+// places are where candidates are.
+type places struct {
+	regions []string
+	of      []int // by candidate, of regions
+}
+
+func locate(c []routing.Candidate) *places {
+	p := &places{of: make([]int, len(c))}
+	for i := range c {
+		at := slices.Index(p.regions, c[i].Target.Region)
+		if at < 0 {
+			at = len(p.regions)
+			p.regions = append(p.regions, c[i].Target.Region)
+		}
+		p.of[i] = at
+	}
+	return p
+}
+
+// Choose implements routing.Chooser.
+func (s *open) Choose(q *routing.Query, c []routing.Candidate, first []int) []int {
+	origin := s.origin.Of(q)
+	near := find(s.near, origin)
+	p := s.prepared.Of(c, locate)
+	var few [16]int
+	distances := few[:0]
+	for _, region := range p.regions {
+		distances = append(distances, far(near, origin, region))
+	}
+	for from, d := len(first), 0; len(first)-from < len(c); d++ {
+		if !slices.Contains(distances, d) {
+			continue
+		}
+		for i, at := range p.of {
+			if distances[at] != d {
+				continue
+			}
+			first = append(first, i)
+			if near == nil && d == 0 {
+				q.Note(&c[i], here)
+			}
+		}
+	}
+	return first
 }
 
 // far returns how far a region is, from 0; a region that is not known is the

@@ -3,11 +3,16 @@
 package preference
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sira-ai/sira/handlers/routing"
 	"github.com/sira-ai/sira/pipeline/catalog"
+	"github.com/sira-ai/sira/schemas"
 )
 
 // Entry offers this strategy as kind "preference".
@@ -119,7 +124,10 @@ func New(c Config, _ catalog.Env) (routing.Strategy, error) {
 			return nil, fmt.Errorf("users.%s: %w", name, err)
 		}
 	}
-	return s, nil
+	if s.computed() {
+		return s, nil
+	}
+	return &plain{strategy: s}, nil
 }
 
 type strategy struct {
@@ -129,18 +137,31 @@ type strategy struct {
 	output         int
 }
 
-// Rank implements routing.Strategy.
-func (s *strategy) Rank(q *routing.Query, c []routing.Candidate) []routing.Candidate {
+// computed reports whether an order may depend on more than who asks.
+func (s *strategy) computed() bool {
+	computed := func(w wishes) bool { return w.require != nil || w.optimise != "" }
+	all := slices.Concat([]wishes{s.general}, slices.Collect(maps.Values(s.tenants)), slices.Collect(maps.Values(s.users)))
+	return s.labels || slices.ContainsFunc(all, computed)
+}
+
+// of returns what is wished for a request.
+func (s *strategy) of(req *schemas.Request) wishes {
 	w := s.general
-	if own, ok := s.tenants[q.Request.Tenant]; ok {
+	if own, ok := s.tenants[req.Tenant]; ok {
 		w = w.over(own)
 	}
-	if own, ok := s.users[q.Request.Labels["user"]]; ok {
+	if own, ok := s.users[req.Labels["user"]]; ok {
 		w = w.over(own)
 	}
 	if s.labels {
-		w = w.over(asked(q.Request.Labels))
+		w = w.over(asked(req.Labels))
 	}
+	return w
+}
+
+// Rank implements routing.Strategy.
+func (s *strategy) Rank(q *routing.Query, c []routing.Candidate) []routing.Candidate {
+	w := s.of(q.Request)
 	if w.require != nil {
 		c = routing.Keep(q, c, func(c *routing.Candidate) string {
 			if routing.MatchAny(w.require, &c.Target) < 0 {
@@ -158,17 +179,79 @@ func (s *strategy) Rank(q *routing.Query, c []routing.Candidate) []routing.Candi
 		routing.ByTradeOff(q, c, q.Usage(s.output), routing.TradeOff{Price: 1, Speed: 1, Failures: 1})
 	}
 	for i := range c {
-		c[i].Score = 0
-		if at := routing.MatchAny(w.prefer, &c[i].Target); at >= 0 {
-			c[i].Score = float64(len(w.prefer) - at)
-			q.Note(&c[i], "preferred")
-		} else if routing.MatchAny(w.avoid, &c[i].Target) >= 0 {
-			c[i].Score = -1
-			q.Note(&c[i], "avoided")
+		var note string
+		if c[i].Score, note = w.score(&c[i]); note != "" {
+			q.Note(&c[i], note)
 		}
 	}
 	routing.ByScore(c)
 	return c
+}
+
+// score returns how much a candidate is wished for, and what to note of it.
+func (w *wishes) score(c *routing.Candidate) (score float64, note string) {
+	if at := routing.MatchAny(w.prefer, &c.Target); at >= 0 {
+		return float64(len(w.prefer) - at), "preferred"
+	}
+	if routing.MatchAny(w.avoid, &c.Target) >= 0 {
+		return -1, "avoided"
+	}
+	return 0, ""
+}
+
+// plain is a strategy whose order depends on tenant and user alone.
+type plain struct {
+	*strategy
+
+	prepared routing.Prepared[orders]
+}
+
+// orders are what becomes of a list, by whose wishes count.
+type orders struct{ known sync.Map } // *order by wanted
+
+// wanted stands for wishes, by the addresses of their lists, which never change.
+type wanted struct{ prefer, avoid *routing.Selector }
+
+func address(list []routing.Selector) *routing.Selector {
+	if len(list) == 0 {
+		return nil
+	}
+	return &list[0]
+}
+
+// order is the places of candidates, best first, and what to note of them.
+type order struct {
+	places []int
+	notes  []string // by candidate
+}
+
+// Choose implements routing.Chooser.
+func (s *plain) Choose(q *routing.Query, c []routing.Candidate, first []int) []int {
+	w := s.of(q.Request)
+	all := s.prepared.Of(c, func([]routing.Candidate) *orders { return new(orders) })
+	key := wanted{address(w.prefer), address(w.avoid)}
+	known, ok := all.known.Load(key)
+	if !ok {
+		known, _ = all.known.LoadOrStore(key, w.order(c))
+	}
+	o := known.(*order)
+	for i, note := range o.notes {
+		if note != "" {
+			q.Note(&c[i], note)
+		}
+	}
+	return append(first, o.places...)
+}
+
+func (w *wishes) order(c []routing.Candidate) *order {
+	o := &order{notes: make([]string, len(c)), places: make([]int, len(c))}
+	scores := make([]float64, len(c))
+	for i := range c {
+		scores[i], o.notes[i] = w.score(&c[i])
+		o.places[i] = i
+	}
+	slices.SortStableFunc(o.places, func(a, b int) int { return cmp.Compare(scores[b], scores[a]) })
+	return o
 }
 
 // asked reads the wishes of a request. What is not readable is no wish, but a
