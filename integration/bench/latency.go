@@ -38,7 +38,11 @@ func (b *bench) latency(ctx context.Context) error {
 	if _, err := b.follow(ctx, cfg, worker, 1); err != nil {
 		return err
 	}
-	took, err := b.paced(ctx, cfg, max(b.requests/8, 2*latencyRate))
+	n := 0
+	took, err := b.paced(ctx, cfg, max(b.requests/8, 2*latencyRate), func(p *integration.Producer, id string) (*kgo.Record, error) {
+		n++
+		return form{json: n%2 == 0}.record(p, id)
+	})
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, worker.Tail())
 	}
@@ -53,7 +57,7 @@ func (b *bench) latency(ctx context.Context) error {
 
 // paced sends requests at an even pace and returns the added latencies of those
 // after the warm-up.
-func (b *bench) paced(ctx context.Context, cfg app.Config, n int) ([]time.Duration, error) {
+func (b *bench) paced(ctx context.Context, cfg app.Config, n int, record func(*integration.Producer, string) (*kgo.Record, error)) ([]time.Duration, error) {
 	warm := int(latencyWarm.Seconds() * latencyRate)
 	ctx, cancel := context.WithTimeout(ctx, latencyWarm+time.Duration(n)*time.Second/latencyRate+time.Minute)
 	defer cancel()
@@ -74,7 +78,7 @@ func (b *bench) paced(ctx context.Context, cfg app.Config, n int) ([]time.Durati
 	var mu sync.Mutex
 	sent := make(map[string]time.Time, n+warm)
 	wg.Go(func() {
-		failed <- pace(ctx, producer, n+warm, func(r *kgo.Record) {
+		failed <- pace(ctx, producer, n+warm, record, func(r *kgo.Record) {
 			mu.Lock()
 			sent[string(r.Key)] = r.Timestamp
 			mu.Unlock()
@@ -103,14 +107,14 @@ func (b *bench) paced(ctx context.Context, cfg app.Config, n int) ([]time.Durati
 }
 
 // pace produces n requests, each at its time, and notes them before they leave.
-func pace(ctx context.Context, p *integration.Producer, n int, note func(*kgo.Record)) error {
+func pace(ctx context.Context, p *integration.Producer, n int, record func(*integration.Producer, string) (*kgo.Record, error), note func(*kgo.Record)) error {
 	first := new(kgo.FirstErrPromise)
 	began := time.Now()
 	for i := range n {
 		if err := wait(ctx, time.Until(began.Add(time.Duration(i)*time.Second/latencyRate))); err != nil {
 			return err
 		}
-		rec, err := p.Record(integration.Request(fmt.Sprintf("p%d", i)), i%2 == 0)
+		rec, err := record(p, fmt.Sprint("p", i))
 		if err != nil {
 			return err
 		}

@@ -43,6 +43,8 @@ type figures struct {
 	RecorderPS float64 `json:"recorder_rows_per_second"`
 	InsertPS   float64 `json:"bare_insert_rows_per_second"`
 	RatioRec   float64 `json:"ratio_recorder"`
+
+	Forms []formFigures `json:"forms,omitempty"` // of the part of that name
 }
 
 // bench is one run of all parts on one site.
@@ -65,7 +67,7 @@ func main() {
 	}
 	b := &bench{}
 	quick := flag.Bool("quick", false, "a short run: a tenth of everything")
-	part := flag.String("part", "", "only one part: throughput, memory, latency or recorder")
+	part := flag.String("part", "", "only one part: throughput, memory, latency, recorder or, which the others do not include, forms")
 	flag.IntVar(&b.requests, "requests", 60_000, "requests of one measurement")
 	flag.IntVar(&b.rounds, "rounds", 7, "pairs of measurements")
 	flag.StringVar(&b.profile, "profile", "", "file for a CPU profile of the worker")
@@ -119,11 +121,15 @@ func (b *bench) run(ctx context.Context, only string) (err error) {
 		return err
 	}
 	parts := []struct {
-		name string
-		run  func(context.Context) error
-	}{{"throughput", b.throughput}, {"memory", b.memory}, {"latency", b.latency}, {"recorder", b.recorder}}
+		name  string
+		run   func(context.Context) error
+		asked bool // runs only when it is asked for
+	}{
+		{"throughput", b.throughput, false}, {"memory", b.memory, false}, {"latency", b.latency, false},
+		{"recorder", b.recorder, false}, {"forms", b.forms, true},
+	}
 	for _, p := range parts {
-		if only != "" && only != p.name {
+		if only != p.name && (only != "" || p.asked) {
 			continue
 		}
 		if err := p.run(ctx); err != nil {
@@ -153,6 +159,13 @@ func (b *bench) report() error {
 		fmt.Printf("%-32s %10.0f %10.0f  %-11s %6.2f\n", r.what, r.sira, r.bare, r.unit, r.ratio)
 	}
 	fmt.Printf("%-32s p50 %.1f ms, p99 %.1f ms (flush interval %.0f ms, %d requests/s)\n", "added latency", o.AddedP50, o.AddedP99, o.FlushMS, o.AtRate)
+	for _, f := range o.Forms {
+		fmt.Printf("%-32s %10.0f %10.0f  requests/s, and for each core of the worker\n", f.Form, f.PerSecond, f.PerCore)
+		for _, flush := range flushIntervals {
+			l := f.Added[flush.String()]
+			fmt.Printf("%-32s p50 %.1f ms, p99 %.1f ms, p99.9 %.1f ms\n", "  added, flush interval "+flush.String(), l.P50, l.P99, l.P999)
+		}
+	}
 	if err := json.NewEncoder(os.Stdout).Encode(o); err != nil {
 		return fmt.Errorf("writing figures: %w", err)
 	}

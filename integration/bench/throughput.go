@@ -122,11 +122,7 @@ func own(name string, inFlight int) integration.Document {
 
 // load makes a set of topics and puts n requests there.
 func (b *bench) load(ctx context.Context, name string, n int) (app.Config, error) {
-	path, err := b.Document("load-"+name, own(name, concurrency))
-	if err != nil {
-		return app.Config{}, err
-	}
-	cfg, err := app.Load(path)
+	cfg, err := b.topics(name)
 	if err != nil {
 		return cfg, err
 	}
@@ -199,6 +195,11 @@ func (b *bench) drain(ctx context.Context, name string, start starter, inFlight 
 	if err != nil {
 		return 0, 0, err
 	}
+	return b.work(ctx, cfg, name, start, inFlight)
+}
+
+// work is drain for requests that are there.
+func (b *bench) work(ctx context.Context, cfg app.Config, name string, start starter, inFlight int) (perSecond, cpu float64, err error) {
 	p, err := start(ctx, name, inFlight)
 	if err != nil {
 		return 0, 0, err
