@@ -23,6 +23,7 @@ import (
 	"github.com/sira-ai/sira/pipeline/tracing"
 	"github.com/sira-ai/sira/schemas"
 	"github.com/sira-ai/sira/schemas/avro"
+	"github.com/sira-ai/sira/sinks/clickhouse"
 	"github.com/sira-ai/sira/sinks/webhook"
 )
 
@@ -111,6 +112,16 @@ type ClickHouseConfig struct {
 	Password catalog.Secret `json:"password,omitempty"` // of the embedded one
 	MaxRows  int            `json:"max_rows,omitempty"` // of a batch; 20000
 	MaxWait  time.Duration  `json:"max_wait,omitempty"` // of a row for its batch; 1s
+
+	Retention     map[string]time.Duration `json:"retention,omitempty"`      // of rows, by table; 0 or unset: for ever
+	StoragePolicy string                   `json:"storage_policy,omitempty"` // of the tables whose rows may age
+	MoveAfter     time.Duration            `json:"move_after,omitempty"`     // of rows of these tables, to MoveTo
+	MoveTo        string                   `json:"move_to,omitempty"`        // a volume of the storage policy
+}
+
+// ages is what becomes of old rows.
+func (c *ClickHouseConfig) ages() clickhouse.Ages {
+	return clickhouse.Ages{Delete: c.Retention, Policy: c.StoragePolicy, Move: c.MoveAfter, Volume: c.MoveTo}
 }
 
 // BlobConfig says where payloads above 256 KiB are kept. All workers and

@@ -448,6 +448,8 @@ func (d *document) validate(cfg *Config) {
 	check("invoke", cfg.Invoke.Validate())
 	check("batch", cfg.Batch.validate())
 	check("blobs", cfg.Blobs.validate())
+	ages := cfg.ClickHouse.ages()
+	check("clickhouse", ages.Validate())
 	check("fetch", cfg.Fetch.Validate())
 	check("tracing", cfg.Tracing.Validate())
 	check("simulator", cfg.Simulator.Validate())

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/zap"
 
 	"github.com/sira-ai/sira/handlers/audit"
 	"github.com/sira-ai/sira/handlers/cost"
@@ -296,6 +297,16 @@ func (a *App) startRecorder(ctx context.Context, g *group) error {
 		return err
 	}
 	g.onStop("clickhouse connection", conn.Close)
+	err = a.persist(ctx, "clickhouse", func(ctx context.Context) error {
+		changed, err := clickhouse.Age(ctx, conn, c.ClickHouse.ages())
+		if len(changed) > 0 {
+			a.log.Info("how old rows become was changed", zap.Strings("tables", changed))
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	rc := clickhouse.RecorderConfig{
 		Client: a.client, Group: c.Kafka.Prefix + "recorder", Instance: c.Instance, Conn: conn, Codecs: a.codecs, Topics: c.recorded(),
 		Link: audit.Hash, MaxRows: c.ClickHouse.MaxRows, MaxWait: c.ClickHouse.MaxWait, Log: a.log, Metrics: a.reg,
