@@ -20,8 +20,8 @@ func TestSoakLosesAndDoublesNothingAndStaysFlat(t *testing.T) {
 	}
 	t.Cleanup(site.Close)
 	// So many that a worker's first seconds, in which its heap finds its size, are a
-	// small part: with 40,000 a quick machine measured little else.
-	s, err := site.Soak(t.Context(), SoakConfig{Requests: 200_000, Workers: 2, Window: 5000, Limit: 5 * time.Minute, Say: t.Logf})
+	// small part: with 40,000 a quick machine measured little else, and with 200,000 still much.
+	s, err := site.Soak(t.Context(), SoakConfig{Requests: 400_000, Workers: 2, Window: 5000, Limit: 5 * time.Minute, Say: t.Logf})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,8 +98,8 @@ func newList(origin string, specs []TargetSpec, seen map[schemas.Target]bool) li
 		l.kept = append(l.kept, fmt.Sprintf("%s: priority %d, weight %d", origin, s.Priority, s.Weight))
 	}
 	l.candidates = Candidates(fresh...)
-	for n := range max(len(fresh)-handedOn+1, 0) {
-		l.more = append(l.more, fmt.Sprintf("%s: after the first %d, %d in all", origin, handedOn, n))
+	for n := range max(len(fresh)-HandedOn+1, 0) {
+		l.more = append(l.more, fmt.Sprintf("%s: after the first %d, %d in all", origin, HandedOn, n))
 	}
 	return l
 }
@@ -108,7 +108,7 @@ func newList(origin string, specs []TargetSpec, seen map[schemas.Target]bool) li
 func (l *list) choose(q *Query, s Chooser) {
 	q.places = s.Choose(q, l.candidates, q.places[:0])
 	next, handed := 0, 0 // next: the first that is not handed on
-	for handed < min(len(q.places), handedOn) {
+	for handed < min(len(q.places), HandedOn) {
 		l.handOn(q, &l.candidates[q.places[handed]])
 		handed++
 	}
@@ -119,14 +119,14 @@ func (l *list) choose(q *Query, s Chooser) {
 			if slices.Contains(q.places, next) {
 				continue
 			}
-			if handed == handedOn {
+			if handed == HandedOn {
 				break
 			}
 			l.handOn(q, &l.candidates[next])
 			handed++
 		}
 	}
-	if more := len(l.candidates) - handedOn; more > 0 {
+	if more := len(l.candidates) - HandedOn; more > 0 {
 		q.Job.Decision = append(q.Job.Decision, pipeline.Candidate{Target: &l.candidates[min(next, len(l.candidates)-1)].Target, Reason: l.more[more]})
 	}
 }
@@ -157,7 +157,7 @@ func (l *list) leftOut(q *Query, ranked []Candidate) {
 			continue
 		}
 		out := pipeline.Candidate{Target: &c.Target, Reason: l.dropped(q, c)}
-		if named++; named > handedOn {
+		if named++; named > HandedOn {
 			out.Reason = fmt.Sprintf("%s: one of %d that were left out", l.origin, len(l.candidates)-len(ranked))
 			q.Job.Decision = append(q.Job.Decision, out)
 			return

@@ -203,16 +203,16 @@ func (in *rule) matches(q *Query, trace *Trace) bool {
 	return true
 }
 
-// handedOn is how many targets of one list a job is given, and how many of those
+// HandedOn is how many targets of one list a job is given, and how many of those
 // left out its decision names. A job is tried at fewer targets than that, and an
 // audit event holds no more.
-const handedOn = 16
+const HandedOn = 16
 
 // rank writes the targets of all lists on the job, and why.
 func rank(q *Query, s Strategy, lists []list, trace *Trace) {
 	job, total, more := q.Job, 0, 0
 	for i := range lists {
-		total += min(len(lists[i].candidates), handedOn)
+		total += min(len(lists[i].candidates), HandedOn)
 		more += min(len(lists[i].more), 1)
 	}
 	job.Targets = make([]schemas.Target, 0, total)
@@ -234,11 +234,11 @@ func rank(q *Query, s Strategy, lists []list, trace *Trace) {
 			ranked = s.Rank(q, ranked)
 		}
 		trace.list(q, l, ranked)
-		for j := range ranked[:min(len(ranked), handedOn)] {
+		for j := range ranked[:min(len(ranked), HandedOn)] {
 			l.handOn(q, &ranked[j])
 		}
-		if more := len(ranked) - handedOn; more > 0 {
-			job.Decision = append(job.Decision, pipeline.Candidate{Target: &ranked[handedOn].Target, Reason: l.more[more]})
+		if more := len(ranked) - HandedOn; more > 0 {
+			job.Decision = append(job.Decision, pipeline.Candidate{Target: &ranked[HandedOn].Target, Reason: l.more[more]})
 		}
 		if len(ranked) < len(l.candidates) {
 			l.leftOut(q, ranked)

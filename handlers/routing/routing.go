@@ -37,8 +37,8 @@ type Constant interface {
 // Chooser is a Strategy that can say which candidates come first, best first, without
 // moving any; the others follow in their order. It is asked instead of Rank where
 // none is left out. Choose appends their places to dst, which it may keep no longer
-// than Rank its arguments. The candidates are one of the rule's few lists, which never
-// change; see [Prepared].
+// than Rank its arguments; after [HandedOn] and one it may stop. The candidates are one
+// of the rule's few lists, which never change; see [Prepared].
 type Chooser interface {
 	Choose(q *Query, candidates []Candidate, dst []int) []int
 }

@@ -170,13 +170,17 @@ func (s *open) Choose(q *routing.Query, c []routing.Candidate, first []int) []in
 	for _, region := range p.regions {
 		distances = append(distances, far(near, origin, region))
 	}
-	for from, d := len(first), 0; len(first)-from < len(c); d++ {
+	most := len(first) + min(len(c), routing.HandedOn+1)
+	for d := 0; len(first) < most; d++ {
 		if !slices.Contains(distances, d) {
 			continue
 		}
 		for i, at := range p.of {
 			if distances[at] != d {
 				continue
+			}
+			if len(first) == most {
+				break
 			}
 			first = append(first, i)
 			if near == nil && d == 0 {

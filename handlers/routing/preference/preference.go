@@ -240,7 +240,7 @@ func (s *plain) Choose(q *routing.Query, c []routing.Candidate, first []int) []i
 			q.Note(&c[i], note)
 		}
 	}
-	return append(first, o.places...)
+	return append(first, o.places[:min(len(o.places), routing.HandedOn+1)]...)
 }
 
 func (w *wishes) order(c []routing.Candidate) *order {
