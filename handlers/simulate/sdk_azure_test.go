@@ -9,7 +9,6 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/ai/azopenai"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
-	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 
 	"github.com/sira-ai/sira/handlers/simulate"
 )
@@ -28,7 +27,7 @@ func TestAzureSDKReadsAnswersAndStreams(t *testing.T) {
 	ask := []azopenai.ChatRequestMessageClassification{
 		&azopenai.ChatRequestUserMessage{Content: azopenai.NewChatRequestUserMessageContent("Tell me of the sea.")},
 	}
-	got, err := client.GetChatCompletions(t.Context(), azopenai.ChatCompletionsOptions{DeploymentName: to.Ptr("my-deployment"), Messages: ask}, nil)
+	got, err := client.GetChatCompletions(t.Context(), azopenai.ChatCompletionsOptions{DeploymentName: new("my-deployment"), Messages: ask}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,8 +37,8 @@ func TestAzureSDKReadsAnswersAndStreams(t *testing.T) {
 	}
 
 	stream, err := client.GetChatCompletionsStream(t.Context(), azopenai.ChatCompletionsStreamOptions{
-		DeploymentName: to.Ptr("my-deployment"), Messages: ask,
-		StreamOptions: &azopenai.ChatCompletionStreamOptions{IncludeUsage: to.Ptr(true)},
+		DeploymentName: new("my-deployment"), Messages: ask,
+		StreamOptions: &azopenai.ChatCompletionStreamOptions{IncludeUsage: new(true)},
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +67,7 @@ func TestAzureSDKReadsAnswersAndStreams(t *testing.T) {
 		t.Errorf("%d words streamed, usage %+v", n, usage)
 	}
 
-	_, err = client.GetChatCompletions(t.Context(), azopenai.ChatCompletionsOptions{DeploymentName: to.Ptr("my-deployment+fault=429"), Messages: ask}, nil)
+	_, err = client.GetChatCompletions(t.Context(), azopenai.ChatCompletionsOptions{DeploymentName: new("my-deployment+fault=429"), Messages: ask}, nil)
 	var refused *azcore.ResponseError
 	if !errors.As(err, &refused) || refused.StatusCode != 429 {
 		t.Errorf("a refusal: %v, want status 429", err)

@@ -125,8 +125,11 @@ func (b *bench) run(ctx context.Context, only string) (err error) {
 		run   func(context.Context) error
 		asked bool // runs only when it is asked for
 	}{
-		{"throughput", b.throughput, false}, {"memory", b.memory, false}, {"latency", b.latency, false},
-		{"recorder", b.recorder, false}, {"forms", b.forms, true},
+		{"throughput", b.throughput, false},
+		{"memory", b.memory, false},
+		{"latency", b.latency, false},
+		{"recorder", b.recorder, false},
+		{"forms", b.forms, true},
 	}
 	for _, p := range parts {
 		if only != p.name && (only != "" || p.asked) {

@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -54,7 +55,7 @@ func (a *Ages) Validate() error {
 	case a.Move != 0 && a.Move < leastAge:
 		return fmt.Errorf("move_after: %s is shorter than a day; write 24h or more", a.Move)
 	case (a.Move == 0) != (a.Volume == ""):
-		return fmt.Errorf("move_after and move_to go together: write both, such as 720h and cold, or none")
+		return errors.New("move_after and move_to go together: write both, such as 720h and cold, or none")
 	case a.Policy != "" && !plainName.MatchString(a.Policy):
 		return fmt.Errorf("storage_policy: %q is no name of a policy", a.Policy)
 	case a.Volume != "" && !plainName.MatchString(a.Volume):
