@@ -149,6 +149,14 @@ func (e *Engine) start(ctx context.Context, cfg Config) (err error) {
 	if err := os.WriteFile(config, fmt.Appendf(nil, engineConfig, oldPartsLifetime), 0o600); err != nil {
 		return err
 	}
+	forgotten, err := forgetLost(e.dir)
+	if err != nil {
+		return err
+	}
+	log := cmp.Or(cfg.Log, zap.NewNop())
+	if forgotten > 0 {
+		log.Info("embedded clickhouse: forgot inserts that were not finished when the last engine died", zap.Int("blocks", forgotten))
+	}
 	e.args = []string{"clickhouse", "--path=" + e.dir, "--config-file=" + config}
 	if e.anchor, err = e.library.start(e.args); err != nil {
 		return fmt.Errorf("starting the engine on %s: %w; a process can run one engine only, and the folder must be writable "+
@@ -160,7 +168,7 @@ func (e *Engine) start(ctx context.Context, cfg Config) (err error) {
 	if cfg.room == nil {
 		cfg.room = freeBytes
 	}
-	e.disk = watchDisk(e, cfg.room, cmp.Or(cfg.Log, zap.NewNop()))
+	e.disk = watchDisk(e, cfg.room, log)
 	return nil
 }
 

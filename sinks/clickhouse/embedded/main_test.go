@@ -136,6 +136,45 @@ func playChild(role, dir string) error {
 		defer func() { _ = os.RemoveAll(other) }()
 		_, another := Open(ctx, Config{Dir: other})
 		fmt.Println(another)
+	case "lost-insert":
+		insert := func() error {
+			_, err := e.Run(ctx, Statement{SQL: []byte("INSERT INTO d.t VALUES (7)"), Settings: map[string]string{"insert_deduplication_token": "x"}})
+			return err
+		}
+		for _, sql := range []string{
+			"CREATE DATABASE d",
+			"CREATE TABLE d.t (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 100",
+		} {
+			if _, err := e.Query(ctx, []byte(sql), ""); err != nil {
+				return err
+			}
+		}
+		if err := insert(); err != nil {
+			return err
+		}
+		path, err := e.Query(ctx, []byte("SELECT path FROM system.parts WHERE database = 'd'"), "TSVRaw")
+		if err != nil {
+			return err
+		}
+		if err := e.Close(); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(strings.TrimSpace(string(path))); err != nil { // as if it had never got its name
+			return err
+		}
+		if e, err = Open(ctx, Config{Dir: dir}); err != nil {
+			return err
+		}
+		for range 2 { // and then it is a copy
+			if err := insert(); err != nil {
+				return err
+			}
+		}
+		out, err := e.Query(ctx, []byte("SELECT count() FROM d.t"), "TSV")
+		if err != nil {
+			return err
+		}
+		fmt.Print(string(out))
 	case "reopen":
 		if err := e.Close(); err != nil {
 			return err
