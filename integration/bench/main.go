@@ -159,9 +159,14 @@ func (b *bench) report() error {
 	}
 	fmt.Printf("%-32s %10s %10s  %-11s %6s\n", "", "Sira", "bare", "", "ratio")
 	for _, r := range rows {
+		if r.sira == 0 && r.bare == 0 { // of a part that did not run
+			continue
+		}
 		fmt.Printf("%-32s %10.0f %10.0f  %-11s %6.2f\n", r.what, r.sira, r.bare, r.unit, r.ratio)
 	}
-	fmt.Printf("%-32s p50 %.1f ms, p99 %.1f ms (flush interval %.0f ms, %d requests/s)\n", "added latency", o.AddedP50, o.AddedP99, o.FlushMS, o.AtRate)
+	if o.AtRate > 0 {
+		fmt.Printf("%-32s p50 %.1f ms, p99 %.1f ms (flush interval %.0f ms, %d requests/s)\n", "added latency", o.AddedP50, o.AddedP99, o.FlushMS, o.AtRate)
+	}
 	for _, f := range o.Forms {
 		fmt.Printf("%-32s %10.0f %10.0f  requests/s, and for each core of the worker\n", f.Form, f.PerSecond, f.PerCore)
 		for _, flush := range flushIntervals {
