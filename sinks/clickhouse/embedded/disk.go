@@ -97,10 +97,9 @@ func (d *disk) look(ctx context.Context) {
 		d.heal(ctx) // now, since what was merged is not kept for ever
 	case full && free >= 2*diskReserve && time.Since(d.tried) >= diskRetry:
 		d.tried = time.Now()
-		if !d.heal(ctx) {
+		if !d.heal(ctx) || !d.do(ctx, "SYSTEM START MERGES") {
 			return
 		}
-		d.do(ctx, "SYSTEM START MERGES")
 		d.full.Store(false)
 		d.log.Info("embedded clickhouse: there is room on the disk again", zap.String("dir", d.engine.dir), zap.Int64("free_bytes", free))
 	}
