@@ -87,27 +87,46 @@ func forgetLostOf(logs string) (blocks int, err error) {
 		if err != nil {
 			return blocks, err
 		}
-		lines := bytes.SplitAfter(text, []byte("\n"))
-		first := max(len(lines)-left, 0)
-		left -= len(lines)
-		kept := slices.DeleteFunc(slices.Clone(lines[first:]), func(line []byte) bool {
-			f := bytes.Split(line, []byte("\t")) // operation (1: added), part, block
-			if len(f) != 3 || string(f[0]) != "1" {
-				return false
-			}
-			p, ok := parsePart(string(f[1]))
-			return ok && !slices.ContainsFunc(parts, func(there part) bool { return there.covers(p) })
-		})
-		lost := len(lines) - first - len(kept)
+		kept, seen, lost := withoutLost(text, parts, left)
+		left -= seen
 		if lost == 0 {
 			continue
 		}
 		blocks += lost
-		if err := replace(file, bytes.Join(append(lines[:first:first], kept...), nil)); err != nil {
+		if err := replace(file, kept); err != nil {
 			return blocks, err
 		}
 	}
 	return blocks, nil
+}
+
+// withoutLost returns the lines of a log without those among the last that note blocks of parts that are not there, how many
+// lines it has looked at, and how many it left out. A last line without an end, as a full disk leaves it, is left out too: the
+// engine names a part after its line.
+func withoutLost(text []byte, parts []part, last int) (kept []byte, seen, lost int) {
+	lines := slices.Collect(bytes.Lines(text))
+	first := max(len(lines)-last, 0)
+	kept = make([]byte, 0, len(text))
+	for i, line := range lines {
+		if i >= first && isLost(line, parts) {
+			lost++
+			continue
+		}
+		kept = append(kept, line...)
+	}
+	return kept, len(lines) - first, lost
+}
+
+func isLost(line []byte, parts []part) bool {
+	if !bytes.HasSuffix(line, []byte("\n")) {
+		return true
+	}
+	f := bytes.Split(line, []byte("\t")) // operation (1: added), part, block
+	if len(f) != 3 || string(f[0]) != "1" {
+		return false
+	}
+	p, ok := parsePart(string(f[1]))
+	return ok && !slices.ContainsFunc(parts, func(there part) bool { return there.covers(p) })
 }
 
 // newestLogs returns the files of a deduplication log, the newest first.

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -28,10 +29,10 @@ func TestAnInsertThatTheEngineNotedAndDidNotFinishCanComeAgain(t *testing.T) {
 	}
 	const old = "1\t202611_1_1_0\tmerged since\n2\t202610_9_9_0\tdropped\n1\t202611_6_6_0\tthere\n"
 	write("deduplication_log_9.txt", old+"1\t202612_1_1_0\tlost, and another log was begun\n")
-	write("deduplication_log_10.txt", "1\t202611_7_7_0\tlost\n1\t202611_7_7_0\tlost, its second block\n")
+	write("deduplication_log_10.txt", "1\t202611_7_7_0\tlost\n1\t202611_7_7_0\tlost, its second block\n1\t202611_6_6_0\tcut o")
 	n, err := forgetLost(dir)
-	if err != nil || n != 3 {
-		t.Errorf("%d blocks forgotten, %v, want 3", n, err)
+	if err != nil || n != 4 {
+		t.Errorf("%d blocks forgotten, %v, want 4", n, err)
 	}
 	got := map[string]string{}
 	files, err := os.ReadDir(logs)
@@ -65,4 +66,19 @@ func TestTheEngineTakesALostInsertAgain(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Error(err)
 	}
+}
+
+func FuzzDeduplicationLog(f *testing.F) {
+	f.Add([]byte("1\t202611_1_1_0\ta\n2\t202611_1_1_0\ta\n1\t202611_9_9_0\tb\n"), 2)
+	f.Add([]byte("1\tall_1_1_0_5\t\n\n1\t"), 10)
+	parts := []part{{"202611", 1, 5}, {"all", 0, 1}}
+	f.Fuzz(func(t *testing.T, text []byte, last int) {
+		kept, seen, lost := withoutLost(text, parts, max(last, 0))
+		if len(kept) > len(text) || lost > seen || lost == 0 != bytes.Equal(kept, text) {
+			t.Errorf("%d of %d lines left out, %d bytes of %d", lost, seen, len(kept), len(text))
+		}
+		if again, _, lost := withoutLost(kept, parts, seen-lost); lost != 0 || !bytes.Equal(again, kept) {
+			t.Errorf("a second time leaves out %d more", lost)
+		}
+	})
 }
